@@ -1,0 +1,206 @@
+"""From samples to frames: the only feature code of the project; training uses it too.
+
+A frame holds 40 mel-frequency cepstral coefficients, then F0 and voicing, once every 10 ms.
+
+The coefficients follow the formula of `python_speech_features.mfcc` (its oracle in the tests) with
+`winlen=0.025, winstep=0.01, numcep=40, nfilt=40, nfft=512, lowfreq=20, highfreq=8000, preemph=0.97,
+ceplifter=0, appendEnergy=False, winfunc=numpy.hamming`, over whole windows only.
+
+F0 and voicing come from the autocorrelation of the last 40 ms, divided by that of the window
+(Boersma, "Accurate short-term analysis of the fundamental frequency", IFA Proceedings 17, 1993).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from functools import lru_cache
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+SAMPLE_RATE = 16_000
+HOP_SAMPLES = 160
+FRAMES_PER_SECOND = SAMPLE_RATE // HOP_SAMPLES
+
+_WINDOW = 400
+_FFT = 512
+# F0: 40 ms ending where the frame ends, decimated by 4 (a boxcar is filter enough: F0 lies far below 2 kHz).
+_DECIMATION = 4
+_PITCH_WINDOW = 640
+_LEAD = _PITCH_WINDOW - _WINDOW
+_PITCH_FFT = 256
+_LAG_RATE = SAMPLE_RATE // _DECIMATION * 2  # the inverse transform is twice as long: 8 kHz lags
+_EPSILON = float(np.finfo(np.float64).eps)
+# Octave cost: of two equal peaks the shorter lag wins, else every second period looks as good.
+_OCTAVE_COST = 0.02
+_SILENT_POWER = 1e-9  # mean square of a 40 ms window under which no F0 is sought (-90 dBFS)
+
+Samples = NDArray[np.int16] | NDArray[np.float32] | NDArray[np.float64]
+
+
+class FeatureParameters(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a frame is made of; a package whose parameters differ from these is refused."""
+
+    sample_rate_hz: int = SAMPLE_RATE
+    hop_samples: int = HOP_SAMPLES
+    window_samples: int = _WINDOW
+    window: str = "hamming"
+    fft: int = _FFT
+    preemphasis: float = 0.97
+    mel_bands: int = 40
+    low_hz: float = 20.0
+    high_hz: float = 8000.0
+    coefficients: int = 40
+    lifter: int = 0
+    extra: tuple[str, ...] = ("f0_semitones", "voicing")
+    f0_low_hz: float = 70.0
+    f0_high_hz: float = 1000.0
+    f0_reference_hz: float = 50.0
+    voicing_threshold: float = 0.45
+
+    @property
+    def size(self) -> int:
+        """Numbers in a frame."""
+        return self.coefficients + len(self.extra)
+
+    def digest(self) -> str:
+        """SHA-256 of the parameters, 16 hex digits: names caches and what was learned of a wearer."""
+        return hashlib.sha256(msgspec.json.encode(self)).hexdigest()[:16]
+
+
+PARAMETERS = FeatureParameters()
+FRAME_SIZE = PARAMETERS.size
+
+
+def as_float(samples: Samples) -> NDArray[np.float64]:
+    """Samples as float64 in -1..1; int16 is divided by 32768."""
+    if samples.dtype == np.int16:
+        return samples.astype(np.float64) / 32768.0
+    return samples.astype(np.float64, copy=False)
+
+
+@lru_cache(maxsize=1)
+def mel_filters() -> NDArray[np.float64]:
+    """Triangles of the 40 mel bands over the 257 bins, shape (257, 40)."""
+    p = PARAMETERS
+
+    def mel(hz: float | NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.asarray(2595 * np.log10(1 + np.asarray(hz) / 700.0))
+
+    points = np.linspace(mel(p.low_hz), mel(p.high_hz), p.mel_bands + 2)
+    edges = np.floor((p.fft + 1) * 700 * (10 ** (points / 2595.0) - 1) / p.sample_rate_hz)
+    filters = np.zeros((p.fft // 2 + 1, p.mel_bands))
+    for band, (low, centre, high) in enumerate(zip(edges, edges[1:], edges[2:], strict=False)):
+        up, down = np.arange(int(low), int(centre)), np.arange(int(centre), int(high))
+        filters[up, band] = (up - low) / (centre - low)
+        filters[down, band] = (high - down) / (high - centre)
+    return filters
+
+
+@lru_cache(maxsize=1)
+def dct_matrix() -> NDArray[np.float64]:
+    """Orthonormal DCT-II, shape (bands, coefficients); its transpose leads back to log mel energies."""
+    bands, count = PARAMETERS.mel_bands, PARAMETERS.coefficients
+    matrix = np.cos(np.pi * (np.arange(bands)[:, None] + 0.5) * np.arange(count) / bands)
+    matrix *= np.sqrt(2.0 / bands)
+    matrix[:, 0] /= np.sqrt(2.0)
+    return matrix
+
+
+@lru_cache(maxsize=1)
+def _pitch_constants() -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], int]:
+    """Window, 1 / (autocorrelation of the window) over the lags, octave cost over the lags, first lag."""
+    window = np.hanning(_PITCH_WINDOW // _DECIMATION + 2)[1:-1]
+    own = np.fft.irfft(np.abs(np.fft.rfft(window, _PITCH_FFT)) ** 2, 2 * _PITCH_FFT)
+    first = int(_LAG_RATE // PARAMETERS.f0_high_hz) - 1
+    last = int(np.ceil(_LAG_RATE / PARAMETERS.f0_low_hz)) + 1
+    lags = np.arange(first, last + 1)
+    cost = _OCTAVE_COST * np.log2(lags / _LAG_RATE * PARAMETERS.f0_high_hz)
+    return window, own[0] / own[lags], cost, first
+
+
+def _pitch(windows: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """F0 in semitones over 50 Hz (0 where unvoiced) and voicing 0..1 of windows, shape (n, 160) at 4 kHz."""
+    window, weight, cost, first = _pitch_constants()
+    centred = (windows - windows.mean(axis=1, keepdims=True)) * window
+    spectrum = np.fft.rfft(centred, _PITCH_FFT)
+    correlation = np.fft.irfft(spectrum.real**2 + spectrum.imag**2, 2 * _PITCH_FFT)
+    power = correlation[:, 0]
+    loud = power > _SILENT_POWER * windows.shape[1]
+    # A little is added to the power, so that the strength of noise near silence goes to zero.
+    strength = correlation[:, first : first + len(weight)] * weight
+    strength /= np.where(loud, power, 1.0)[:, None]
+    rows = np.arange(len(windows))
+    best = np.argmax(strength[:, 1:-1] - cost[1:-1], axis=1) + 1
+    left, middle, right = strength[rows, best - 1], strength[rows, best], strength[rows, best + 1]
+    bend = left - 2 * middle + right
+    shift = np.clip(0.5 * (left - right) / np.where(bend < -1e-12, bend, -1e-12), -0.5, 0.5)
+    voicing = np.where(loud, np.clip(middle - 0.25 * (left - right) * shift, 0.0, 1.0), 0.0)
+    hertz = _LAG_RATE / (best + first + shift)
+    semitones = 12 * np.log2(hertz / PARAMETERS.f0_reference_hz)
+    return np.where(voicing >= PARAMETERS.voicing_threshold, semitones, 0.0), voicing
+
+
+class FeatureStream:
+    """Turns chunks of any length into frames as soon as their last sample is there."""
+
+    def __init__(self) -> None:
+        self._hamming = np.hamming(_WINDOW)
+        self._filters = mel_filters() / _FFT
+        self._dct = dct_matrix()
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget the past: the next sample is the first."""
+        self._emphasised = np.zeros(0)
+        self._last: float | None = None
+        # What stood before the first sample counts as silence for F0.
+        self._plain = np.zeros(_LEAD)
+
+    def push(self, samples: Samples) -> NDArray[np.float32]:
+        """Frames that became whole, shape (n, 42), float32; n may be 0.
+
+        `samples` are int16, or float in -1..1, mono at 16 kHz, shape (m,).
+        """
+        new = as_float(samples)
+        if len(new) == 0:
+            return np.zeros((0, FRAME_SIZE), np.float32)
+        emphasised = new.copy()
+        emphasised[1:] -= PARAMETERS.preemphasis * new[:-1]
+        if self._last is not None:
+            emphasised[0] -= PARAMETERS.preemphasis * self._last
+        self._last = float(new[-1])
+        self._emphasised = np.concatenate([self._emphasised, emphasised])
+        self._plain = np.concatenate([self._plain, new])
+        count = (len(self._emphasised) - _WINDOW) // HOP_SAMPLES + 1
+        if count <= 0:
+            return np.zeros((0, FRAME_SIZE), np.float32)
+        frames = np.empty((count, FRAME_SIZE), np.float32)
+        frames[:, : PARAMETERS.coefficients] = self._cepstra(count)
+        frames[:, -2], frames[:, -1] = self._f0(count)
+        used = count * HOP_SAMPLES
+        self._emphasised = self._emphasised[used:]
+        self._plain = self._plain[used:]
+        return frames
+
+    def _cepstra(self, count: int) -> NDArray[np.float64]:
+        views = np.lib.stride_tricks.sliding_window_view(self._emphasised, _WINDOW)
+        spectrum = np.fft.rfft(views[: count * HOP_SAMPLES : HOP_SAMPLES] * self._hamming, _FFT)
+        mel = (spectrum.real**2 + spectrum.imag**2) @ self._filters
+        mel[mel == 0] = _EPSILON
+        return np.asarray(np.log(mel) @ self._dct)
+
+    def _f0(self, count: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        length = (count - 1) * HOP_SAMPLES + _PITCH_WINDOW
+        slow = self._plain[:length].reshape(-1, _DECIMATION).mean(axis=1)
+        views = np.lib.stride_tricks.sliding_window_view(slow, _PITCH_WINDOW // _DECIMATION)
+        return _pitch(views[:: HOP_SAMPLES // _DECIMATION])
+
+
+def features(samples: Samples) -> NDArray[np.float32]:
+    """All frames of a recording, shape (n, 42); what a `FeatureStream` gives, in pieces that spare memory."""
+    stream = FeatureStream()
+    size = 30 * SAMPLE_RATE
+    parts = [stream.push(samples[at : at + size]) for at in range(0, max(len(samples), 1), size)]
+    return np.concatenate(parts)
