@@ -30,11 +30,17 @@ _DECIMATION = 4
 _PITCH_WINDOW = 640
 _LEAD = _PITCH_WINDOW - _WINDOW
 _PITCH_FFT = 256
-_LAG_RATE = SAMPLE_RATE // _DECIMATION * 2  # the inverse transform is twice as long: 8 kHz lags
+_SLOW_WINDOW = _PITCH_WINDOW // _DECIMATION
+_LAG_RATE = SAMPLE_RATE // _DECIMATION
 _EPSILON = float(np.finfo(np.float64).eps)
 # Octave cost: of two equal peaks the shorter lag wins, else every second period looks as good.
 _OCTAVE_COST = 0.02
-_SILENT_POWER = 1e-9  # mean square of a 40 ms window under which no F0 is sought (-90 dBFS)
+_RUMBLE_BINS = 4  # of 15.6 Hz each: DC and rumble have no say in F0
+_NEIGHBOURS = np.array([-1, 0, 1])
+# Of three neighbouring values: half the difference of the outer two, and the second difference.
+_PARABOLA = np.array([[0.5, 1.0], [0.0, -2.0], [-0.5, 1.0]])
+_QUARTER = np.full(_DECIMATION, 1 / _DECIMATION)
+_SILENT_POWER = 1e-9  # added to the mean square of a window (-90 dBFS): the voicing of near-silence goes to 0
 
 Samples = NDArray[np.int16] | NDArray[np.float32] | NDArray[np.float64]
 
@@ -109,37 +115,39 @@ def dct_matrix() -> NDArray[np.float64]:
 
 
 @lru_cache(maxsize=1)
-def _pitch_constants() -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], int]:
-    """Window, 1 / (autocorrelation of the window) over the lags, octave cost over the lags, first lag."""
-    window = np.hanning(_PITCH_WINDOW // _DECIMATION + 2)[1:-1]
-    own = np.fft.irfft(np.abs(np.fft.rfft(window, _PITCH_FFT)) ** 2, 2 * _PITCH_FFT)
+def _pitch_constants() -> tuple[NDArray[np.float64], NDArray[np.float64], int]:
+    """Window; weight of each lag (1 / autocorrelation of the window, less for longer lags); first lag."""
+    window = np.hanning(_SLOW_WINDOW + 2)[1:-1]
+    own = np.fft.irfft(np.abs(np.fft.rfft(window, _PITCH_FFT)) ** 2, _PITCH_FFT)
     first = int(_LAG_RATE // PARAMETERS.f0_high_hz) - 1
-    last = int(np.ceil(_LAG_RATE / PARAMETERS.f0_low_hz)) + 1
-    lags = np.arange(first, last + 1)
-    cost = _OCTAVE_COST * np.log2(lags / _LAG_RATE * PARAMETERS.f0_high_hz)
-    return window, own[0] / own[lags], cost, first
+    lags = np.arange(first, int(np.ceil(_LAG_RATE / PARAMETERS.f0_low_hz)) + 2)
+    octaves = np.log2(lags / _LAG_RATE * PARAMETERS.f0_high_hz)
+    return window, own[0] / own[lags] * (1 - _OCTAVE_COST * octaves), first
 
 
 def _pitch(windows: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """F0 in semitones over 50 Hz (0 where unvoiced) and voicing 0..1 of windows, shape (n, 160) at 4 kHz."""
-    window, weight, cost, first = _pitch_constants()
-    centred = (windows - windows.mean(axis=1, keepdims=True)) * window
-    spectrum = np.fft.rfft(centred, _PITCH_FFT)
-    correlation = np.fft.irfft(spectrum.real**2 + spectrum.imag**2, 2 * _PITCH_FFT)
-    power = correlation[:, 0]
-    loud = power > _SILENT_POWER * windows.shape[1]
-    # A little is added to the power, so that the strength of noise near silence goes to zero.
+    window, weight, first = _pitch_constants()
+    spectrum = np.fft.rfft(windows * window, _PITCH_FFT)
+    power = spectrum.real**2 + spectrum.imag**2
+    power[:, :_RUMBLE_BINS] = 0
+    correlation = np.fft.irfft(power, _PITCH_FFT)
     strength = correlation[:, first : first + len(weight)] * weight
-    strength /= np.where(loud, power, 1.0)[:, None]
-    rows = np.arange(len(windows))
-    best = np.argmax(strength[:, 1:-1] - cost[1:-1], axis=1) + 1
-    left, middle, right = strength[rows, best - 1], strength[rows, best], strength[rows, best + 1]
-    bend = left - 2 * middle + right
-    shift = np.clip(0.5 * (left - right) / np.where(bend < -1e-12, bend, -1e-12), -0.5, 0.5)
-    voicing = np.where(loud, np.clip(middle - 0.25 * (left - right) * shift, 0.0, 1.0), 0.0)
-    hertz = _LAG_RATE / (best + first + shift)
-    semitones = 12 * np.log2(hertz / PARAMETERS.f0_reference_hz)
-    return np.where(voicing >= PARAMETERS.voicing_threshold, semitones, 0.0), voicing
+    best = strength[:, 1:-1].argmax(axis=1) + 1
+    around = strength[np.arange(len(best))[:, None], best[:, None] + _NEIGHBOURS]
+    around /= correlation[:, :1] + _SILENT_POWER * _SLOW_WINDOW
+    # The peak of a parabola through three lags; at the edge of the range there may be no peak.
+    slope, bend = (around @ _PARABOLA).T
+    shift = np.minimum(np.maximum(slope / np.minimum(bend, -1e-9), -0.5), 0.5)
+    voicing = np.minimum(np.maximum(around[:, 1] - 0.5 * slope * shift, 0.0), 1.0)
+    semitones = 12 * np.log2(_LAG_RATE / PARAMETERS.f0_reference_hz / (best + first + shift))
+    return semitones * (voicing >= PARAMETERS.voicing_threshold), voicing
+
+
+def _sliding(signal: NDArray[np.float64], size: int, hop: int, count: int) -> NDArray[np.float64]:
+    """Windows of a contiguous signal as a view, shape (count, size); numpy's own function costs 8 us a call."""
+    step = signal.strides[0]
+    return np.lib.stride_tricks.as_strided(signal, (count, size), (hop * step, step), writeable=False)
 
 
 class FeatureStream:
@@ -185,22 +193,21 @@ class FeatureStream:
         return frames
 
     def _cepstra(self, count: int) -> NDArray[np.float64]:
-        views = np.lib.stride_tricks.sliding_window_view(self._emphasised, _WINDOW)
-        spectrum = np.fft.rfft(views[: count * HOP_SAMPLES : HOP_SAMPLES] * self._hamming, _FFT)
+        windows = _sliding(self._emphasised, _WINDOW, HOP_SAMPLES, count)
+        spectrum = np.fft.rfft(windows * self._hamming, _FFT)
         mel = (spectrum.real**2 + spectrum.imag**2) @ self._filters
         mel[mel == 0] = _EPSILON
         return np.asarray(np.log(mel) @ self._dct)
 
     def _f0(self, count: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         length = (count - 1) * HOP_SAMPLES + _PITCH_WINDOW
-        slow = self._plain[:length].reshape(-1, _DECIMATION).mean(axis=1)
-        views = np.lib.stride_tricks.sliding_window_view(slow, _PITCH_WINDOW // _DECIMATION)
-        return _pitch(views[:: HOP_SAMPLES // _DECIMATION])
+        slow = self._plain[:length].reshape(-1, _DECIMATION) @ _QUARTER
+        return _pitch(_sliding(slow, _SLOW_WINDOW, HOP_SAMPLES // _DECIMATION, count))
 
 
 def features(samples: Samples) -> NDArray[np.float32]:
     """All frames of a recording, shape (n, 42); what a `FeatureStream` gives, in pieces that spare memory."""
     stream = FeatureStream()
-    size = 30 * SAMPLE_RATE
+    size = SAMPLE_RATE // 5  # small pieces stay in the processor's cache
     parts = [stream.push(samples[at : at + size]) for at in range(0, max(len(samples), 1), size)]
     return np.concatenate(parts)
