@@ -1,0 +1,68 @@
+# What run.sh and test.sh share: Debian packages and a virtual environment. Sourced, never run.
+# Each step says what it does; a second time nothing is done that still fits.
+
+export DEBIAN_FRONTEND=noninteractive PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
+started=$SECONDS
+
+say() { printf '[%3d s] %s\n' $((SECONDS - started)) "$*" >&2; }
+die() { printf '%s\n' "$1" >&2; exit "${2:-1}"; }
+
+# debian_packages NAME...: installs those that are missing. Without root it says what to do and goes on.
+debian_packages() {
+  local missing=() name root=()
+  command -v dpkg-query >/dev/null || { say "this is no Debian: please see to it that you have: $*"; return 0; }
+  for name; do
+    dpkg-query -W -f '${Status}' "$name" 2>/dev/null | grep -q 'ok installed' || missing+=("$name")
+  done
+  [ ${#missing[@]} -gt 0 ] || return 0
+  if [ "$(id -u)" != 0 ]; then
+    if sudo -n true 2>/dev/null; then root=(sudo -n env DEBIAN_FRONTEND=noninteractive); else
+      say "missing Debian packages; please run: sudo apt-get install ${missing[*]}"
+      return 0
+    fi
+  fi
+  say "installing Debian packages: ${missing[*]}"
+  # An index that is a week old may name files that are gone; one without lists finds nothing.
+  [ -n "$(find /var/lib/apt/lists -name '*_Packages*' -mtime -1 -print -quit 2>/dev/null)" ] \
+    || "${root[@]}" apt-get -qq -o DPkg::Lock::Timeout=120 update || return 1
+  # A service that a package brings (mosquitto) must not start by itself.
+  "${root[@]}" env RUNLEVEL=1 apt-get -qq -y --no-install-recommends -o DPkg::Lock::Timeout=120 -o Dpkg::Use-Pty=0 \
+    install "${missing[@]}" >/dev/null || return 1
+}
+
+# python_command: prints the first Python >= 3.11 that can make a virtual environment.
+python_command() {
+  local candidate
+  for candidate in python3 /usr/bin/python3 python3.13 python3.12 python3.11; do
+    "$candidate" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || continue
+    "$candidate" -c 'import sys; print(sys.executable)'
+    return 0
+  done
+  return 1
+}
+
+# virtual_environment FOLDER EXTRAS: fits FOLDER to pyproject.toml; EXTRAS as in "[train,dev]" or "".
+virtual_environment() {
+  local folder=$1 extras=$2 python stamp
+  mkdir -p "$folder"
+  exec 9>"$folder/lock"
+  flock 9  # two at the same time would tread on each other's packages
+  python=$(python_command) || {
+    debian_packages python3 python3-venv || die "could not install python3-venv: is the network there?"
+    python=$(python_command) || die "no Python >= 3.11 with the module venv here: apt-get install python3-venv"
+  }
+  # PyAudio comes as source: it wants the headers of just this Python.
+  if [ ! -e "$("$python" -c 'import sysconfig; print(sysconfig.get_path("include"))')/Python.h" ]; then
+    debian_packages python3-dev || die "could not install python3-dev: is the network there?"
+  fi
+  stamp="$(cat pyproject.toml setup.sh | sha256sum | cut -c1-16) $("$python" -VV | head -1) $extras $PWD"
+  if [ "$(cat "$folder/stamp" 2>/dev/null)" != "$stamp" ]; then
+    say "preparing $folder with $("$python" -V) (packages from pip; the first time takes a minute or more)"
+    rm -f "$folder/stamp"
+    "$python" -m venv "$folder" || die "could not make $folder with $python"
+    "$folder/bin/pip" install -qq --retries 5 -e ".$extras" || die "pip could not install the packages: see above"
+    printf '%s\n' "$stamp" >"$folder/stamp"
+  fi
+  flock -u 9
+  exec 9>&-
+}
