@@ -19,7 +19,7 @@ def build(
     units: int = 48,
     dropout: float = 0.5,
 ) -> keras.Model:
-    """Inputs [(batch, frames, coefficients), (batch, bands, frames)], output probabilities (batch, classes)."""
+    """Inputs [(batch, frames, coefficients), (batch, bands, frames)], output (batch, classes)."""
     mfcc = keras.Input((frames, coefficients), name="mfcc")
     log_mel = keras.Input((bands, frames), name="log_mel")
     x = keras.layers.Concatenate()(

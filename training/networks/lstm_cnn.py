@@ -1,4 +1,4 @@
-"""LSTM-CNN of P4, in one and in two dimensions: first an LSTM that returns its sequence, then convolutions."""
+"""LSTM-CNN of P4, in one and in two dimensions: an LSTM that returns its sequence, then convolutions."""
 
 from collections.abc import Sequence
 
