@@ -1,0 +1,420 @@
+"""One TOML file -> one typed, validated Config. Every key has a default, so no file is needed at all.
+
+`config.example.toml` documents every key. Secrets never stand in the file itself: they come from a file that
+it names, from a systemd credential or from an environment variable.
+"""
+
+import base64
+import binascii
+import math
+import os
+import re
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal
+
+import msgspec
+
+from device.errors import ConfigError
+
+SYSTEM_CONFIG: Final = Path("/etc/outcry/config.toml")
+FILE_LIMIT_BYTES: Final = 1 << 20
+DISARM_LIMIT_S: Final = 43200.0  # 12 h: there is no disarm without end
+
+
+def _number(least: float, most: float) -> msgspec.Meta:
+    return msgspec.Meta(ge=least, le=most)
+
+
+DeviceName = Annotated[
+    str, msgspec.Meta(pattern=r"^[a-z0-9-]{1,32}\Z", description="1 to 32 of a-z, 0-9 and -, as in a topic")
+]
+Text = Annotated[str, msgspec.Meta(max_length=200, description="text of at most 200 characters")]
+FilePath = Annotated[str, msgspec.Meta(max_length=1000, description="a path, or empty")]
+PublicKey = Annotated[
+    str,
+    msgspec.Meta(
+        pattern=r"^([A-Za-z0-9+/]{43}=|[0-9a-fA-F]{64})?\Z",
+        description="a public key of 32 bytes in base64 (44 characters) or hexadecimal (64)",
+    ),
+]
+GuardianKey = Annotated[
+    str,
+    msgspec.Meta(
+        pattern=r"^([A-Za-z0-9+/]{43}=|[0-9a-fA-F]{64})\Z",
+        description="a list of Ed25519 public keys, each in base64 (44 characters) or hexadecimal (64)",
+    ),
+]
+Pin = Annotated[int, msgspec.Meta(ge=-1, le=27, description="a GPIO number from 0 to 27, or -1: not fitted")]
+WeeklyTime = Annotated[
+    str,
+    msgspec.Meta(
+        pattern=r"^((mon|tue|wed|thu|fri|sat|sun) ([01][0-9]|2[0-3]):[0-5][0-9])?\Z",
+        description='day and local time like "sun 12:00", or empty',
+    ),
+]
+
+
+class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One table of the file; a key that it does not know is refused."""
+
+
+class DeviceSection(Section, frozen=True):
+    """Who this device is and where it keeps things."""
+
+    name: DeviceName = "outcry"
+    place: Text = ""
+    state_directory: FilePath = ""
+    runtime_directory: FilePath = ""
+
+
+class MicrophoneSection(Section, frozen=True):
+    """Where sound comes from, and when its absence counts."""
+
+    name: Text = ""
+    rate_hz: Annotated[int, msgspec.Meta(ge=0, le=192000, description="0, or 8000 to 192000")] = 0
+    chunk_ms: Annotated[int, _number(20, 500)] = 100
+    suspect_after_s: Annotated[float, _number(0.5, 5)] = 1.5
+    recover_after_s: Annotated[float, _number(1, 10)] = 3.0
+    zeros_after_s: Annotated[float, _number(1, 60)] = 3.0
+    call_deadline_s: Annotated[float, _number(1, 15)] = 5.0
+    silence_gate: bool = True
+
+
+class ModelSection(Section, frozen=True):
+    """Which network listens, and how easily it alarms."""
+
+    directory: FilePath = ""
+    public_key: PublicKey = ""
+    sensitivity: Literal["fewer-alarms", "balanced", "catch-more"] = "balanced"
+
+
+class DecisionSection(Section, frozen=True):
+    """Overrides of the model package's own decision parameters; 0 means as the package says."""
+
+    threshold: Annotated[float, _number(0, 1)] = 0.0
+    release: Annotated[float, _number(0, 1)] = 0.0
+    smooth_s: Annotated[float, _number(0, 30)] = 0.0
+    n: Annotated[int, _number(0, 1000)] = 0
+    m: Annotated[int, _number(0, 1000)] = 0
+
+
+class AlarmSection(Section, frozen=True):
+    """The alarm's times and rules."""
+
+    pre_alert_s: Annotated[float, _number(0, 60)] = 10.0
+    deaf_after_cancel_s: Annotated[float, _number(0, 300)] = 30.0
+    repeat_s: Annotated[float, _number(10, 3600)] = 60.0
+    clear_after_s: Annotated[float, _number(60, 86400)] = 1800.0
+    disarm_default_s: Annotated[float, _number(1, DISARM_LIMIT_S)] = 3600.0
+    disarm_most_s: Annotated[float, _number(1, DISARM_LIMIT_S)] = DISARM_LIMIT_S
+    remote_needs_press: bool = True
+    remote_press_s: Annotated[float, _number(5, 120)] = 30.0
+    publish_pre_alert: bool = False
+    duress: bool = False
+
+
+class MqttSection(Section, frozen=True):
+    """The broker, and how persistently it is told."""
+
+    host: Text = ""
+    port: Annotated[int, _number(0, 65535)] = 0
+    tls: bool = True
+    ca_file: FilePath = ""
+    cert_file: FilePath = ""
+    key_file: FilePath = ""
+    username: Text = ""
+    password_file: FilePath = ""
+    keepalive_s: Annotated[int, _number(5, 300)] = 15
+    backoff_most_s: Annotated[float, _number(1, 600)] = 60.0
+    guardian_keys: list[GuardianKey] = []
+    repeats_without_receipts: Annotated[int, _number(0, 100)] = 3
+    state_every_s: Annotated[float, _number(1, 600)] = 30.0
+    level: bool = False
+    home_assistant: bool = True
+    home_assistant_prefix: Annotated[
+        str,
+        msgspec.Meta(pattern=r"^[^/+#\s]{1,64}(/[^/+#\s]{1,64})*\Z", description="a topic without + and #"),
+    ] = "homeassistant"
+    outbox_most_mb: Annotated[int, _number(1, 1000)] = 16
+
+
+class PanelSection(Section, frozen=True):
+    """LED, button, buzzer or motor (GPIO numbers as on the chip, BCM)."""
+
+    led: Pin = 17
+    button: Pin = 27
+    buzzer: Pin = 22
+    discreet: bool = False
+    sos_hold_s: Annotated[float, _number(1, 5)] = 2.0
+
+
+class WearerSection(Section, frozen=True):
+    """What is learned of the wearer's ordinary voice."""
+
+    learn: bool = False
+
+
+class PrivacySection(Section, frozen=True):
+    """The only way by which sound is ever kept: sealed, around an alert, for one key."""
+
+    clip_public_key: PublicKey = ""
+    clip_s: Annotated[float, _number(1, 60)] = 10.0
+    journal_most_mb: Annotated[int, _number(1, 1000)] = 8
+
+
+class PositionSection(Section, frozen=True):
+    """Where the wearer is, from gpsd."""
+
+    gpsd: Annotated[
+        str,
+        msgspec.Meta(
+            pattern=r"^([^\s:]{1,200}:[0-9]{1,5})?\Z", description='HOST:PORT like "localhost:2947", or empty'
+        ),
+    ] = ""
+
+
+class BatterySection(Section, frozen=True):
+    """When a battery that the kernel knows counts as low."""
+
+    warn_below: Annotated[float, _number(0, 1)] = 0.25
+
+
+class TestAlarmSection(Section, frozen=True):
+    """The test alarm at a set time of the week."""
+
+    weekly: WeeklyTime = ""
+
+
+class Config(Section, frozen=True):
+    """The whole configuration. After `load` every path is absolute and `mqtt.port` is the port to use."""
+
+    device: DeviceSection = DeviceSection()
+    microphone: MicrophoneSection = MicrophoneSection()
+    model: ModelSection = ModelSection()
+    decision: DecisionSection = DecisionSection()
+    alarm: AlarmSection = AlarmSection()
+    mqtt: MqttSection = MqttSection()
+    panel: PanelSection = PanelSection()
+    wearer: WearerSection = WearerSection()
+    privacy: PrivacySection = PrivacySection()
+    position: PositionSection = PositionSection()
+    battery: BatterySection = BatterySection()
+    test_alarm: TestAlarmSection = TestAlarmSection()
+
+
+def load(path: Path | str | None = None, environ: Mapping[str, str] = os.environ) -> Config:
+    """Read and check the configuration.
+
+    Without a path: $OUTCRY_CONFIG, else /etc/outcry/config.toml where it exists, else the defaults.
+    Paths in it count from its folder. Raises ConfigError: one line with file, key, what is allowed.
+    """
+    source = config_path(path, environ)
+    config = parse(_text(source), str(source)) if source else Config()
+    return _resolved(config, source.absolute().parent if source else Path.cwd(), environ)
+
+
+def config_path(path: Path | str | None, environ: Mapping[str, str]) -> Path | None:
+    """Return the file that `load` reads, None for the defaults."""
+    if path is not None:
+        return Path(path)
+    if environ.get("OUTCRY_CONFIG"):
+        return Path(environ["OUTCRY_CONFIG"])
+    return SYSTEM_CONFIG if SYSTEM_CONFIG.exists() else None
+
+
+def parse(text: str, source: str = "configuration") -> Config:
+    """Turn TOML text into a Config, as written: paths not resolved. Raises ConfigError."""
+    try:
+        tables = tomllib.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(f"{source}: not TOML: {_one_line(str(error))}") from error
+    _refuse_not_finite(tables, source, "")
+    try:
+        config = msgspec.convert(tables, Config, strict=True)
+    except (msgspec.ValidationError, OverflowError) as error:
+        raise ConfigError(f"{source}: {_explained(str(error), tables)}") from error
+    _check_together(config, source)
+    return config
+
+
+def mqtt_password(config: Config, environ: Mapping[str, str] = os.environ) -> str | None:
+    """Return the broker's password: of the file named, of the credential `mqtt-password` or of the environment.
+
+    None where none is set. Raises ConfigError for a file that is named but missing, unreadable or empty.
+    """
+    file = config.mqtt.password_file or _credential("mqtt-password", environ)
+    if not file:
+        return environ.get("OUTCRY_MQTT_PASSWORD") or None
+    try:
+        password = Path(file).read_text(encoding="utf-8").rstrip("\r\n")
+    except (OSError, UnicodeError) as error:
+        raise ConfigError(
+            f"mqtt.password_file: {file} can't be read: {_cause(error)}; give the service's user access"
+        ) from error
+    if not password:
+        raise ConfigError(f"mqtt.password_file: {file} is empty; write the broker's password into it")
+    return password
+
+
+def public_key_bytes(text: str) -> bytes:
+    """Return the 32 bytes of a public key that `parse` let through (base64 or hexadecimal)."""
+    return bytes.fromhex(text) if len(text) == 64 else base64.b64decode(text, validate=True)
+
+
+def _text(source: Path) -> str:
+    try:
+        with source.open("rb") as file:
+            raw = file.read(FILE_LIMIT_BYTES + 1)
+    except OSError as error:
+        raise ConfigError(f"{source}: configuration can't be read: {_cause(error)}") from error
+    if len(raw) > FILE_LIMIT_BYTES:
+        raise ConfigError(f"{source}: larger than {FILE_LIMIT_BYTES} bytes: not a configuration")
+    try:
+        return raw.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{source}: not UTF-8 text (byte {error.start})") from error
+
+
+def _resolved(config: Config, folder: Path, environ: Mapping[str, str]) -> Config:
+    def absolute(path: str) -> str:
+        return str(folder / _expanded(path, environ)) if path else ""
+
+    home = Path(environ.get("HOME") or "/")
+    state = environ.get("STATE_DIRECTORY", "").split(":")[0]
+    state_directory = (
+        absolute(config.device.state_directory)
+        or state
+        or str(Path(environ.get("XDG_STATE_HOME") or home / ".local/state") / "outcry")
+    )
+    runtime = environ.get("RUNTIME_DIRECTORY", "").split(":")[0]
+    user_runtime = environ.get("XDG_RUNTIME_DIR")
+    runtime_directory = (
+        absolute(config.device.runtime_directory)
+        or runtime
+        or str(Path(user_runtime) / "outcry" if user_runtime else Path(state_directory) / "run")
+    )
+    mqtt = config.mqtt
+    replace = msgspec.structs.replace
+    return replace(
+        config,
+        device=replace(config.device, state_directory=state_directory, runtime_directory=runtime_directory),
+        model=replace(config.model, directory=absolute(config.model.directory)),
+        mqtt=replace(
+            mqtt,
+            port=mqtt.port or (8883 if mqtt.tls else 1883),
+            ca_file=absolute(mqtt.ca_file),
+            cert_file=absolute(mqtt.cert_file),
+            key_file=absolute(mqtt.key_file) or (_credential("mqtt-key", environ) if mqtt.cert_file else ""),
+            password_file=absolute(mqtt.password_file),
+        ),
+    )
+
+
+def _expanded(path: str, environ: Mapping[str, str]) -> str:
+    return environ["HOME"] + path[1:] if path.startswith("~/") and environ.get("HOME") else path
+
+
+def _credential(name: str, environ: Mapping[str, str]) -> str:
+    directory = environ.get("CREDENTIALS_DIRECTORY")
+    file = Path(directory, name) if directory else None
+    return str(file) if file and file.exists() else ""
+
+
+def _check_together(config: Config, source: str) -> None:
+    """Refuse what each key allows alone and the keys together do not."""
+    alarm, decision, mqtt = config.alarm, config.decision, config.mqtt
+    pins = [pin for pin in (config.panel.led, config.panel.button, config.panel.buzzer) if pin >= 0]
+    wrong = None
+    if len(set(pins)) < len(pins):
+        wrong = "panel.led, panel.button, panel.buzzer: two of them share a GPIO; give each its own, or -1"
+    elif alarm.disarm_default_s > alarm.disarm_most_s:
+        wrong = f"alarm.disarm_default_s: above alarm.disarm_most_s ({alarm.disarm_most_s:g})"
+    elif decision.threshold and decision.release > decision.threshold:
+        wrong = f"decision.release: {decision.release:g} is above decision.threshold ({decision.threshold:g})"
+    elif decision.n > decision.m:
+        wrong = (
+            f"decision.n: {decision.n} is above decision.m ({decision.m}); n of the last m steps must be over"
+        )
+    elif mqtt.key_file and not mqtt.cert_file:
+        wrong = "mqtt.cert_file: needed beside mqtt.key_file"
+    elif (mqtt.cert_file or mqtt.ca_file) and not mqtt.tls:
+        wrong = "mqtt.tls: must be true where mqtt.ca_file or mqtt.cert_file is set"
+    elif config.microphone.recover_after_s < config.microphone.suspect_after_s:
+        wrong = "microphone.recover_after_s: must not be below microphone.suspect_after_s"
+    elif 0 < config.microphone.rate_hz < 8000:
+        wrong = (
+            f"microphone.rate_hz: {config.microphone.rate_hz} is not allowed; allowed: 0, or 8000 to 192000"
+        )
+    elif config.privacy.clip_public_key and not _is_key(config.privacy.clip_public_key):
+        wrong = "privacy.clip_public_key: not a key of 32 bytes"
+    if wrong:
+        raise ConfigError(f"{source}: {wrong}")
+
+
+def _is_key(text: str) -> bool:
+    try:
+        return len(public_key_bytes(text)) == 32
+    except (ValueError, binascii.Error):
+        return False
+
+
+def _refuse_not_finite(value: Any, source: str, key: str) -> None:
+    # TOML knows nan and inf, and nan passes every range.
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            _refuse_not_finite(inner, source, f"{key}.{name}" if key else name)
+    elif isinstance(value, list):
+        for inner in value:
+            _refuse_not_finite(inner, source, key)
+    elif isinstance(value, float) and not math.isfinite(value):
+        raise ConfigError(f"{source}: {_one_line(key)}: {value} is not allowed; give a finite number")
+
+
+def _explained(message: str, tables: dict[str, Any]) -> str:
+    """Turn msgspec's message into: key, what stands there, what is allowed."""
+    match = re.search(r" - at `\$\.?([^`]*)`$", message)
+    key = match.group(1) if match else ""
+    what = message[: match.start()] if match else message
+    names = re.sub(r"\[\d+\]|\[\.\.\.\]", "", key).split(".") if key else []
+    kind: Any = Config
+    given: Any = tables
+    for name in names:
+        kind = {field.encode_name: field.type for field in msgspec.structs.fields(kind)}[name]
+        given = given[name]
+    if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+        known = ", ".join(field.encode_name for field in msgspec.structs.fields(kind))
+        unknown = re.fullmatch(r"Object contains unknown field `(.*)`", what, re.DOTALL)
+        if unknown:
+            name = ".".join([*names, _one_line(unknown.group(1))])
+            return f"{name}: no such key; known {'in [' + key + ']' if key else 'here'}: {known}"
+        return f"{key}: must be a table [{key}] with keys of: {known}"
+    shown = _one_line(repr(given))
+    return f"{key}: {shown} is not allowed; allowed: {allowed(kind)}"
+
+
+def allowed(kind: Any) -> str:
+    """Say in words what a key's type lets through, e.g. 'a whole number from 20 to 500'."""
+    info = msgspec.inspect.type_info(kind)
+    if isinstance(info, msgspec.inspect.Metadata):
+        return str((info.extra_json_schema or {})["description"])
+    if isinstance(info, msgspec.inspect.BoolType):
+        return "true or false"
+    if isinstance(info, msgspec.inspect.LiteralType):
+        return "one of " + ", ".join(f'"{value}"' for value in info.values)
+    if isinstance(info, msgspec.inspect.ListType):
+        return str((getattr(info.item_type, "extra_json_schema", None) or {}).get("description", "a list"))
+    if isinstance(info, msgspec.inspect.IntType | msgspec.inspect.FloatType):
+        what = "a whole number" if isinstance(info, msgspec.inspect.IntType) else "a number"
+        return f"{what} from {info.ge:g} to {info.le:g}"
+    return "text"
+
+
+def _one_line(text: str) -> str:
+    shown = text.encode("unicode_escape").decode("ascii") if not text.isprintable() else text
+    return shown if len(shown) <= 80 else shown[:77] + "..."
+
+
+def _cause(error: Exception) -> str:
+    return str(getattr(error, "strerror", None) or "not UTF-8 text").lower()
