@@ -317,9 +317,10 @@ def _expanded(path: str, environ: Mapping[str, str]) -> str:
 
 
 def _credential(name: str, environ: Mapping[str, str]) -> str:
+    # systemd/outcry.service gives a lone newline where no secret was set: a missing file would stop the unit.
     directory = environ.get("CREDENTIALS_DIRECTORY")
     file = Path(directory, name) if directory else None
-    return str(file) if file and file.exists() else ""
+    return str(file) if file and file.exists() and file.stat().st_size > 1 else ""
 
 
 def _check_together(config: Config, source: str) -> None:
