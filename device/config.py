@@ -240,7 +240,7 @@ def parse(text: str, source: str = "configuration") -> Config:
 
 
 def mqtt_password(config: Config, environ: Mapping[str, str] = os.environ) -> str | None:
-    """Return the broker's password: of the file named, of the credential `mqtt-password` or of the environment.
+    """Return the broker's password: of its file, of the credential `mqtt-password` or of the environment.
 
     None where none is set. Raises ConfigError for a file that is named but missing, unreadable or empty.
     """
@@ -378,7 +378,8 @@ def _explained(message: str, tables: dict[str, Any]) -> str:
     match = re.search(r" - at `\$\.?([^`]*)`$", message)
     key = match.group(1) if match else ""
     what = message[: match.start()] if match else message
-    names = re.sub(r"\[\d+\]|\[\.\.\.\]", "", key).split(".") if key else []
+    item = re.search(r"\[(\d+)\]$", key)
+    names = key[: item.start() if item else None].split(".") if key else []
     kind: Any = Config
     given: Any = tables
     for name in names:
@@ -391,7 +392,7 @@ def _explained(message: str, tables: dict[str, Any]) -> str:
             name = ".".join([*names, _one_line(unknown.group(1))])
             return f"{name}: no such key; known {'in [' + key + ']' if key else 'here'}: {known}"
         return f"{key}: must be a table [{key}] with keys of: {known}"
-    shown = _one_line(repr(given))
+    shown = _one_line(repr(given[int(item.group(1))] if item else given))
     return f"{key}: {shown} is not allowed; allowed: {allowed(kind)}"
 
 
@@ -418,4 +419,4 @@ def _one_line(text: str) -> str:
 
 
 def _cause(error: Exception) -> str:
-    return str(getattr(error, "strerror", None) or "not UTF-8 text").lower()
+    return str(getattr(error, "strerror", None) or "").lower() or "not UTF-8 text"

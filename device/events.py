@@ -45,7 +45,7 @@ Identity = Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
 Text = Annotated[str, msgspec.Meta(max_length=256)]
 
 
-class Position(msgspec.Struct, frozen=True, kw_only=True):
+class Position(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A fix of gpsd (WGS 84, degrees), with its age in seconds."""
 
     lat: float
