@@ -1,0 +1,1 @@
+"""The workbench: corpora, index, splits, cached features, networks, runs and reports."""

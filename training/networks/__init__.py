@@ -1,0 +1,1 @@
+"""Architectures, one file each. Importing a file registers its layers with Keras under `outcry`."""
