@@ -1,0 +1,1 @@
+"""From a trained Keras network to a package that a device can trust."""
