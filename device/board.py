@@ -63,7 +63,7 @@ def temperature_c(root: Path = ROOT) -> float | None:
 
 
 def under_voltage(root: Path = ROOT) -> bool | None:
-    """Whether the Pi's supply has sagged since boot (its hwmon alarm; `vcgencmd` is closed in the sandbox)."""
+    """Whether the Pi's supply has sagged since boot (by hwmon; the sandbox closes `vcgencmd`)."""
     for monitor in (root / "sys/class/hwmon").glob("hwmon*"):
         if _text(monitor / "name") == "rpi_volt":
             alarm = _number(monitor / "in0_lcrit_alarm")
@@ -123,13 +123,13 @@ def clock_synchronised(root: Path = ROOT) -> bool | None:
 def clock_is_set(root: Path = ROOT) -> bool:
     """Whether a time of the wall clock may be told to others.
 
-    A Pi has no battery behind its clock: until it is synchronised it goes on from the time of the last shutdown.
+    A Pi has no battery behind its clock: until synchronised it goes on from the time of the last shutdown.
     """
     return not is_pi(root) or clock_synchronised(root) is True
 
 
 def free_bytes(folder: Path) -> int | None:
-    """Return the bytes that an unprivileged process may still write beneath a folder, or its nearest parent."""
+    """Return the bytes that may still be written beneath a folder, or its nearest parent."""
     for place in (folder, *folder.parents):
         if place.exists():
             status = os.statvfs(place)
