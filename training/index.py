@@ -1,0 +1,193 @@
+"""One table of every clip under a folder of corpora, and one of everything that is wrong with it.
+
+Every file is decoded once (about 400 times real time on one core): only so are zeros, doubles and broken
+files known. What decoding told is kept for each corpus under a hash of its listing, both tables under one of
+all listings and the loaders' own source, as Parquet.
+"""
+
+import hashlib
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, fields
+from pathlib import Path
+
+import pandas as pd
+from tqdm import tqdm
+
+from device.errors import BadDataError, MissingInputError
+from training import sound
+from training.atomic import replace
+from training.corpora import CORPORA
+from training.corpora.clip import SUFFIXES, Clip, Corpus, LeftOutError, UnknownLabelError
+from training.places import cache_root
+from training.sound import SILENT_PEAK, BrokenSoundError, Measured, measure, read_samples
+
+TEXT = (
+    "path",
+    "corpus",
+    "speaker",
+    "sex",
+    "language",
+    "emotion",
+    "intensity",
+    "part",
+    "keyword",
+    "environment",
+)
+MEASURED = tuple(field.name for field in fields(Measured))
+COLUMNS = (*TEXT, "source", *MEASURED, "votes")
+PROBLEM_COLUMNS = ("path", "corpus", "kind", "detail")
+
+
+def build_index(root: Path, *, progress: bool = True) -> pd.DataFrame:
+    """Every usable clip under `root`, one row each, sorted by path; columns as in COLUMNS.
+
+    `path` is relative to `root` and posix; `speaker` and `source` are unique among all corpora, or "";
+    `emotion` is one of clip.LABELS; `votes` are six floats or None. Raises MissingInputError where no corpus lies
+    there,
+    BadDataError where a corpus' folder holds nothing of the layout that its loader knows.
+    """
+    return build(root, progress=progress)[0]
+
+
+def build(root: Path, *, progress: bool = True) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The index and its problems (path, corpus, kind, detail): what was skipped, and why."""
+    root = Path(root)
+    files = listing(root)
+    loaders = hashlib.blake2b(digest_size=12)
+    for source in [*sorted(Path(__file__).parent.glob("corpora/*.py")), Path(__file__)]:
+        loaders.update(source.read_bytes())
+    keys = {name: _listing_key(root, paths) for name, paths in files.items()}
+    loaders.update(repr(keys).encode())
+    folder = cache_root() / "index" / loaders.hexdigest()
+    if folder.is_dir():
+        return pd.read_parquet(folder / "clips.parquet"), pd.read_parquet(folder / "problems.parquet")
+    sounds = pd.concat([_sounds(root, name, files[name], keys[name], progress) for name in files])
+    clips, problems = _read_all(root, files, sounds.set_index("path").to_dict("index"))
+    with replace(folder) as fresh:
+        clips.to_parquet(fresh / "clips.parquet")
+        problems.to_parquet(fresh / "problems.parquet")
+    return clips, problems
+
+
+def index_hash(clips: pd.DataFrame) -> str:
+    """A hash of what the index says (paths, labels, speakers, sounds): equal for equal data, wherever it lies."""
+    told = clips[[*TEXT, "sound"]].sort_values("path")
+    rows = pd.util.hash_pandas_object(told, index=False).to_numpy()
+    return hashlib.blake2b(rows.tobytes(), digest_size=8).hexdigest()
+
+
+def listing(root: Path) -> dict[str, list[Path]]:
+    """The sound files of every corpus folder under `root`, sorted; MissingInputError where there is none."""
+    if not root.is_dir():
+        raise MissingInputError(f"no folder {root}: name the corpora's folder with --corpora")
+    found = {
+        name: sorted(Path(base) / file for base, _, names in os.walk(root / name) for file in names)
+        for name in CORPORA
+        if (root / name).is_dir()
+    }
+    if not found:
+        raise MissingInputError(f"{root}: none of the folders {', '.join(CORPORA)} is there")
+    return found
+
+
+def _listing_key(root: Path, paths: list[Path]) -> str:
+    key = hashlib.blake2b(Path(sound.__file__).read_bytes(), digest_size=12)
+    for path in paths:
+        key.update(f"{path.relative_to(root).as_posix()}\t{path.stat().st_size}\n".encode())
+    return key.hexdigest()
+
+
+def _sounds(root: Path, name: str, paths: list[Path], key: str, progress: bool) -> pd.DataFrame:
+    """What decoding tells of every sound file of one corpus, or `broken`; kept until the corpus changes."""
+    folder = cache_root() / "sounds" / key
+    if not folder.is_dir():
+        heard = [path for path in paths if path.suffix.lower() in SUFFIXES]
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            quiet = None if progress else True  # None: a bar only where somebody looks
+            rows = list(tqdm(pool.map(_sound, heard), f"listening to {name}", len(heard), disable=quiet))
+        told = [
+            {"path": path.relative_to(root).as_posix()} | row for path, row in zip(heard, rows, strict=True)
+        ]
+        with replace(folder) as fresh:
+            pd.DataFrame(told, columns=["path", *MEASURED, "broken"]).to_parquet(fresh / "sounds.parquet")
+    return pd.read_parquet(folder / "sounds.parquet")
+
+
+def _sound(path: Path) -> dict[str, object]:
+    try:
+        return asdict(measure(read_samples(path))) | {"broken": ""}
+    except BrokenSoundError as error:
+        return {"broken": str(error)}
+
+
+def _read_all(
+    root: Path, files: dict[str, list[Path]], sounds: dict[str, dict[str, object]]
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    rows: list[dict[str, object]] = []
+    problems: list[dict[str, str]] = []
+    for name, paths in files.items():
+        before = len(rows)
+        for relative, clip in _names(root, CORPORA[name], paths, problems):
+            heard = sounds[relative]
+            problem = {"path": relative, "corpus": name}
+            if heard["broken"]:
+                problems.append(problem | {"kind": "broken", "detail": str(heard["broken"])})
+            elif heard["peak"] < SILENT_PEAK:
+                told = (
+                    "all zeros" if not heard["peak"] else f"silent: its peak is {heard['peak']:.0f} of 32768"
+                )
+                problems.append(problem | {"kind": "zeros", "detail": told})
+            else:
+                rows.append(_row(relative, name, clip) | {field: heard[field] for field in MEASURED})
+        if len(rows) == before:
+            raise BadDataError(
+                f"{root / name}: none of its {len(paths)} files is named and laid out as {name}'s are; "
+                "compare it with the layouts in docs/training.md"
+            )
+    index = pd.DataFrame(rows, columns=list(COLUMNS)).sort_values("path", ignore_index=True)
+    index = _without_doubles(index, problems)
+    wrong = pd.DataFrame(problems, columns=list(PROBLEM_COLUMNS)).sort_values("path", ignore_index=True)
+    return index, wrong
+
+
+def _names(
+    root: Path, corpus: Corpus, paths: list[Path], problems: list[dict[str, str]]
+) -> Iterator[tuple[str, Clip]]:
+    """Those files of one corpus whose names (and tables) tell what they are; the others become problems."""
+    folder = root / corpus.name
+    for path in paths:
+        if path.suffix.lower() not in SUFFIXES:
+            continue
+        relative = path.relative_to(root).as_posix()
+        name = corpus.files.fullmatch(path.relative_to(folder).with_suffix("").as_posix())
+        try:
+            if name is None:
+                raise UnknownLabelError(f"not a name that {corpus.name} has")
+            yield relative, corpus.read(name, folder)
+        except (UnknownLabelError, LeftOutError) as error:
+            kind = "left out" if isinstance(error, LeftOutError) else "unknown label"
+            problems.append({"path": relative, "corpus": corpus.name, "kind": kind, "detail": str(error)})
+
+
+def _row(relative: str, corpus: str, clip: Clip) -> dict[str, object]:
+    row = {"path": relative, "corpus": corpus} | asdict(clip)
+    for owner in ("speaker", "source"):
+        row[owner] = f"{corpus}/{row[owner]}" if row[owner] else ""
+    return row
+
+
+def _without_doubles(index: pd.DataFrame, problems: list[dict[str, str]]) -> pd.DataFrame:
+    """Of one sound under one label the first stays; of one sound under several labels none does."""
+    drop: list[int] = []
+    for _, same in index[index.duplicated("sound", keep=False)].groupby("sound"):
+        first = same.iloc[0]
+        one_label = same["emotion"].nunique() == 1
+        for number, row in same.iloc[1 if one_label else 0 :].iterrows():
+            other = first if row["path"] != first["path"] else same.iloc[1]
+            kind = "double" if one_label else "two labels"
+            detail = f"the same sound as {other['path']}" + ("" if one_label else f" ({other['emotion']})")
+            problems.append({"path": row["path"], "corpus": row["corpus"], "kind": kind, "detail": detail})
+            drop.append(number)
+    return index.drop(index=drop).reset_index(drop=True)

@@ -1,0 +1,1 @@
+"""Published systems, rebuilt: one file a paper, its own figures beside ours."""
