@@ -7,6 +7,7 @@ all listings and the loaders' own source, as Parquet.
 
 import hashlib
 import os
+import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, fields
@@ -21,7 +22,7 @@ from training.atomic import replace
 from training.corpora import CORPORA
 from training.corpora.clip import SUFFIXES, Clip, Corpus, LeftOutError, UnknownLabelError
 from training.places import cache_root
-from training.sound import SILENT_PEAK, BrokenSoundError, Measured, measure, read_samples
+from training.sound import BrokenSoundError, Measured, measure, read_samples
 
 TEXT = (
     "path",
@@ -37,6 +38,8 @@ TEXT = (
 )
 MEASURED = tuple(field.name for field in fields(Measured))
 COLUMNS = (*TEXT, "source", *MEASURED, "votes")
+SILENT_DBFS = -66.0
+"""Below it nobody speaks: RAVDESS' quietest clip is at -63.6, silent wake words at -67 to -74."""
 PROBLEM_COLUMNS = ("path", "corpus", "kind", "detail")
 
 
@@ -44,9 +47,8 @@ def build_index(root: Path, *, progress: bool = True) -> pd.DataFrame:
     """Every usable clip under `root`, one row each, sorted by path; columns as in COLUMNS.
 
     `path` is relative to `root` and posix; `speaker` and `source` are unique among all corpora, or "";
-    `emotion` is one of clip.LABELS; `votes` are six floats or None. Raises MissingInputError where no corpus lies
-    there,
-    BadDataError where a corpus' folder holds nothing of the layout that its loader knows.
+    `emotion` is one of clip.LABELS; `votes` are six floats or None. Raises MissingInputError where no
+    corpus lies there, BadDataError where a corpus' folder holds nothing of the layout that its loader knows.
     """
     return build(root, progress=progress)[0]
 
@@ -72,7 +74,7 @@ def build(root: Path, *, progress: bool = True) -> tuple[pd.DataFrame, pd.DataFr
 
 
 def index_hash(clips: pd.DataFrame) -> str:
-    """A hash of what the index says (paths, labels, speakers, sounds): equal for equal data, wherever it lies."""
+    """A hash of what the index says (paths, labels, speakers, sounds): equal data, equal hash."""
     told = clips[[*TEXT, "sound"]].sort_values("path")
     rows = pd.util.hash_pandas_object(told, index=False).to_numpy()
     return hashlib.blake2b(rows.tobytes(), digest_size=8).hexdigest()
@@ -134,7 +136,7 @@ def _read_all(
             problem = {"path": relative, "corpus": name}
             if heard["broken"]:
                 problems.append(problem | {"kind": "broken", "detail": str(heard["broken"])})
-            elif heard["peak"] < SILENT_PEAK:
+            elif heard["level_dbfs"] < SILENT_DBFS:
                 told = (
                     "all zeros" if not heard["peak"] else f"silent: its peak is {heard['peak']:.0f} of 32768"
                 )
@@ -163,12 +165,16 @@ def _names(
         relative = path.relative_to(root).as_posix()
         name = corpus.files.fullmatch(path.relative_to(folder).with_suffix("").as_posix())
         try:
-            if name is None:
-                raise UnknownLabelError(f"not a name that {corpus.name} has")
-            yield relative, corpus.read(name, folder)
+            yield relative, corpus.read(_known(name, corpus), folder)
         except (UnknownLabelError, LeftOutError) as error:
             kind = "left out" if isinstance(error, LeftOutError) else "unknown label"
             problems.append({"path": relative, "corpus": corpus.name, "kind": kind, "detail": str(error)})
+
+
+def _known(name: re.Match[str] | None, corpus: Corpus) -> re.Match[str]:
+    if name is None:
+        raise UnknownLabelError(f"not a name that {corpus.name} has")
+    return name
 
 
 def _row(relative: str, corpus: str, clip: Clip) -> dict[str, object]:

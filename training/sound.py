@@ -10,8 +10,6 @@ import soxr
 from numpy.typing import NDArray
 
 SAMPLE_RATE = 16000
-SILENT_PEAK = 8
-"""int16 steps; below it a clip holds nothing but dither (the quietest real clip here peaks at 100)."""
 
 
 class BrokenSoundError(ValueError):

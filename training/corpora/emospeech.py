@@ -1,4 +1,4 @@
-"""EmoSpeech-Command: calls for help and other words on phones in India, crowd-made labels (CC BY-NC-SA 4.0)."""
+"""EmoSpeech-Command: calls for help on phones in India, crowd-made labels (CC BY-NC-SA 4.0)."""
 
 import re
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""TESS: two actresses, 200 English words in a carrier phrase (CC BY-NC-ND 4.0). A training extra, never a test."""
+"""TESS: two actresses, 200 English words each (CC BY-NC-ND 4.0). A training extra, never a test."""
 
 import re
 from pathlib import Path
