@@ -6,13 +6,14 @@ pass as a default; a manifest of another schema version is refused before anythi
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
 
 from device.errors import BadDataError
 from device.features import PARAMETERS, FeatureParameters
+from device.view import VIEW_SIZE, ViewParameters
 
 SCHEMA = 1
 MANIFEST, SIGNATURE = "manifest.json", "manifest.sig"
@@ -134,7 +135,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     created: Annotated[str, Meta(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$")]
     classes: Annotated[tuple[EmotionClass, ...], Meta(min_length=2, max_length=32)]
     features: FeatureParameters
-    view: dict[str, Any]
+    view: ViewParameters
     geometry: Geometry
     decision: DecisionDefaults
     licence: Annotated[str, Meta(min_length=1, max_length=2000)]
@@ -189,6 +190,8 @@ def _geometry_fault(manifest: Manifest) -> str | None:
     shape, logits = geometry.input.shape, geometry.logits.shape
     if len(shape) != 3 or shape[:2] != (geometry.batch, geometry.frames_per_step):
         return f"geometry.inputs: shape {shape} does not fit batch and frames_per_step"
+    if shape[2] != VIEW_SIZE:
+        return f"made for other features: its view has {shape[2]} numbers, this device makes {VIEW_SIZE}"
     if len(logits) != 3 or (logits[0], logits[2]) != (geometry.batch, classes + 2):
         return f"geometry.outputs: shape {logits} does not fit batch and {classes} classes"
     for state in geometry.states:
