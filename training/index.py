@@ -22,7 +22,7 @@ from training.atomic import replace
 from training.corpora import CORPORA
 from training.corpora.clip import SUFFIXES, Clip, Corpus, LeftOutError, UnknownLabelError
 from training.places import cache_root
-from training.sound import BrokenSoundError, Measured, measure, read_samples
+from training.sound import Measured, measure, read_samples
 
 TEXT = (
     "path",
@@ -120,8 +120,8 @@ def _sounds(root: Path, name: str, paths: list[Path], key: str, progress: bool) 
 def _sound(path: Path) -> dict[str, object]:
     try:
         return asdict(measure(read_samples(path))) | {"broken": ""}
-    except BrokenSoundError as error:
-        return {"broken": str(error)}
+    except BadDataError as error:
+        return {"broken": str(error).removeprefix(f"{path}: ")}
 
 
 def _read_all(

@@ -1,19 +1,14 @@
-"""Reading one recording for training: 16 kHz mono, what it measures, and what is wrong with it."""
+"""What a recording measures: how long, how loud, where it sounds. Read by the device's own reader."""
 
 import hashlib
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
-import soundfile
-import soxr
 from numpy.typing import NDArray
 
-SAMPLE_RATE = 16000
+from device.audio import SAMPLE_RATE, read_samples
 
-
-class BrokenSoundError(ValueError):
-    """A file that can't be decoded, or holds no samples."""
+__all__ = ["SAMPLE_RATE", "Measured", "measure", "read_samples"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,20 +21,6 @@ class Measured:
     peak: int
     level_dbfs: float
     sound: str
-
-
-def read_samples(path: Path) -> NDArray[np.int16]:
-    """All samples at 16 kHz mono, int16 (n,); raises BrokenSoundError."""
-    try:
-        samples, rate = soundfile.read(path, dtype="int16", always_2d=True)
-    except (soundfile.LibsndfileError, OSError) as error:
-        raise BrokenSoundError(f"can't be decoded ({error})") from None
-    if not len(samples):
-        raise BrokenSoundError("holds no samples")
-    mono = samples[:, 0] if samples.shape[1] == 1 else samples.mean(axis=1).astype(np.int16)
-    if rate != SAMPLE_RATE:
-        mono = soxr.resample(mono, rate, SAMPLE_RATE)
-    return np.ascontiguousarray(mono)
 
 
 def measure(samples: NDArray[np.int16]) -> Measured:
