@@ -1,8 +1,8 @@
 """The silence gate: spares the network while nothing but the room's own noise is there.
 
-It holds back only what has looked like the room's steady noise for a while, and when sound returns it hands over
-the last moments it had held back as well, so that the soft beginning of a word is not lost. In doubt it is open:
-what it gets wrong in one direction costs a little CPU, in the other an alert.
+It holds back only what has looked like the room's steady noise for a while, and when sound returns it hands
+over the last moments it had held back as well, so that the soft beginning of a word is not lost. In doubt
+it is open: what it gets wrong in one direction costs a little CPU, in the other an alert.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class SilenceGate:
         return self._open
 
     def push(self, chunk: Chunk) -> list[Chunk]:
-        """Take a chunk; give what shall be heard now, oldest first: nothing, the chunk, or also what came before.
+        """Take a chunk; give what shall be heard now, oldest first: nothing, it, or it and what came before.
 
         The first chunk after a pause has `gap` set, for the states restart there.
         """
@@ -91,7 +91,7 @@ class SilenceGate:
         return given
 
     def _start_anew(self) -> None:
-        """Forget the room, for the microphone may be another; what was held back is before the gap and stays back."""
+        """Forget the room, for the microphone may be another; what was held back lies before the gap."""
         self.skipped_s += self._held_s
         self._floor = None
         self._recent.clear()
