@@ -101,7 +101,7 @@ check_machine() {
 
 lock() {
   [ "$dry" = no ] || return 0
-  exec 9> /run/lock/outcry-install.lock
+  exec 9> /run/outcry-install.lock
   flock --nonblock 9 || fail "another installation is at work; wait for it to end"
   : > "$log"
   chmod 600 "$log"

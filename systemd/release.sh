@@ -86,11 +86,13 @@ apt_packages() {
     done
   fi
   say "packages: ${missing[*]}"
-  run env DEBIAN_FRONTEND=noninteractive apt-get -o "DPkg::Lock::Timeout=$apt_wait_s" install --yes --no-install-recommends \
-    "${offline[@]}" "${from[@]}" || {
-    ! grep -q 'Could not get lock' "$log" || fail "apt is busy with something else (its lock was held for $apt_wait_s s): try again later"
-    fail "apt-get could not install ${missing[*]}: $(reason) (network? apt-get update?)"
-  }
+  local apt=(env DEBIAN_FRONTEND=noninteractive apt-get -o "DPkg::Lock::Timeout=$apt_wait_s")
+  local get=("${apt[@]}" install --yes --no-install-recommends "${offline[@]}" "${from[@]}")
+  run "${get[@]}" && return 0
+  ! grep -q 'Could not get lock' "$log" || fail "apt is busy with something else (its lock was held for $apt_wait_s s): try again later"
+  # A list that is too old names files that are gone.
+  [ ${#offline[@]} -gt 0 ] || { run "${apt[@]}" update && run "${get[@]}" && return 0; } || true
+  fail "apt-get could not install ${missing[*]}: $(reason)"
 }
 
 # A new number each time, so that the same version can be installed again beside itself.
