@@ -1,0 +1,300 @@
+"""What must be told, kept in SQLite until the broker has it, and an alert until somebody has it.
+
+An event is committed to disk (WAL, synchronous=FULL) before anything is sent. Rows leave in the order in
+which they came. A row ends with the PUBACK's successful reason code; the row of an `alert` or `sos` stays
+past it and is sent again on the schedule, the same id with `repeat` counted, until a receipt, its end, or the
+cap. A disk that takes no more is reported (`problem`): what comes then goes out from memory all the same.
+
+Every method may be called from any thread. Times are monotonic seconds of this boot.
+"""
+
+import itertools
+import logging
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final, Literal
+
+import msgspec
+
+from device import events
+from device.config import Config
+from device.events import Event
+from device.shelf import Shelf
+from device.waiting import REPEATED_KINDS, Row, Waiting
+
+log = logging.getLogger(__name__)
+
+FILE_NAME: Final = "outbox.sqlite"
+# What ends the repeats of the alert that bears the same id.
+ENDING_KINDS: Final = frozenset({"acknowledged", "cancelled", "cleared"})
+HOUR_S: Final = 3600.0
+# Seconds after the first delivery: 15 s, 1, 5 and 15 minutes, then hourly for a day.
+REPEAT_AT_S: Final = (15.0, 60.0, 300.0, 900.0, *(HOUR_S * hour for hour in range(1, 25)))
+REPEATS_WITHOUT_RECEIPTS: Final = 3
+MAXIMUM_BYTES: Final = 16 << 20
+# A publication that the broker refused is tried again after this, so that it does not spin.
+REFUSED_RETRY_S: Final = 30.0
+# PUBACK reason codes from here on are errors (MQTT 5, 2.4); 0 and 16 (nobody subscribed) are not.
+FIRST_ERROR_REASON: Final = 128
+GUARDIAN_ANSWERED: Final = "guardian_answered"
+BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+
+
+class RepeatRules(msgspec.Struct, frozen=True, kw_only=True):
+    """When an alert without a receipt is sent again: seconds after its first delivery, ascending."""
+
+    at_s: tuple[float, ...] = REPEAT_AT_S
+    # How many of them where no guardian's client has ever answered (a plain subscriber can't).
+    without_receipts: int = REPEATS_WITHOUT_RECEIPTS
+
+
+class Outbox:
+    """The queue between the alarm and the broker. `path` None keeps it in memory, and says so."""
+
+    def __init__(
+        self,
+        path: Path | None,
+        rules: RepeatRules | None = None,
+        *,
+        maximum_bytes: int = MAXIMUM_BYTES,
+        clock: Callable[[], float] = time.monotonic,
+        boot_id: str | None = None,
+    ) -> None:
+        self.dropped = 0
+        self._rules = rules or RepeatRules()
+        self._maximum_bytes = maximum_bytes
+        self._clock = clock
+        self._boot_id = boot_id or _boot_id()
+        self._lock = threading.RLock()
+        self._shelf = Shelf(path, self._boot_id, clock)
+
+    @property
+    def problem(self) -> str | None:
+        """Why it can't be written, in words; None when it can."""
+        return self._shelf.problem
+
+    @property
+    def set_aside(self) -> Path | None:
+        """Where a damaged file lies now, None when there was none."""
+        return self._shelf.set_aside
+
+    @property
+    def place(self) -> Literal["disk", "memory"]:
+        """Where it is kept; in `memory` what waits would not survive a crash. For State."""
+        return "disk" if self._shelf.problem is None else "memory"
+
+    @property
+    def depth(self) -> int:
+        """How many events the broker does not have yet."""
+        with self._lock:
+            return sum(row.sent == 0 for row in self._shelf.rows.values())
+
+    @property
+    def waiting(self) -> int:
+        """How many alerts the broker has and nobody has confirmed yet."""
+        with self._lock:
+            return sum(row.sent > 0 for row in self._shelf.rows.values())
+
+    def add(self, event: Event, topic: str, now: float | None = None) -> int:
+        """Commit an event for `topic` (`alert` or `event`); return its seq, 0 for what has none.
+
+        An alert whose id still waits gets no second row: it becomes due again, with the next `repeat`.
+        """
+        now = self._clock() if now is None else now
+        with self._lock:
+            if event.kind in REPEATED_KINDS and (standing := self._standing(event.id)):
+                first = max(standing.first_repeat, event.repeat - standing.sent)
+                due = min(standing.due, now)
+                self._shelf.write([msgspec.structs.replace(standing, first_repeat=first, due=due)])
+                return standing.seq
+            if topic == "alert":
+                self._end_older(event)
+            return self._insert(event, topic, now)
+
+    def due(self, now: float | None = None, limit: int = 20) -> list[Row]:
+        """Return what is to be sent now: first what was never told, oldest first, then repeats."""
+        now = self._clock() if now is None else now
+        with self._lock:
+            rows = [row for row in self._shelf.rows.values() if row.due <= now]
+            untold = (row for row in rows if row.sent == 0)
+            told = (row for row in rows if row.sent > 0)
+            ready = list(itertools.islice(itertools.chain(untold, told), limit))
+            expired = [row for row in ready if row.expired(now, self._boot_id)]
+            if expired:
+                self._shelf.write([], expired)
+                return self.due(now, limit)
+            return [row.rendered(now, self._boot_id) for row in ready]
+
+    def next_due(self) -> float | None:
+        """Return when something is to be sent (monotonic; in the past: at once), None when nothing waits."""
+        with self._lock:
+            return min((row.due for row in self._shelf.rows.values()), default=None)
+
+    def done(self, sending: Row, reason: int = 0, now: float | None = None) -> bool:
+        """Note the PUBACK of a sending; False when its reason code (128 and up) says that it was refused."""
+        now = self._clock() if now is None else now
+        accepted = reason < FIRST_ERROR_REASON
+        with self._lock:
+            row = self._shelf.rows.get(sending.number)
+            if row is None or row.id != sending.id:
+                return accepted
+            if not accepted:
+                self._shelf.postpone(row, now + REFUSED_RETRY_S)
+                return False
+            wait_s = self._next_repeat_s(row)
+            if wait_s is None:
+                self._shelf.write([], [row])
+            else:
+                self._shelf.write([msgspec.structs.replace(row, sent=row.sent + 1, due=now + wait_s)])
+            return True
+
+    def receipt(self, event_id: str) -> bool:
+        """Somebody has the alert: end its repeats. True when it was waiting."""
+        with self._lock:
+            self._shelf.keep(GUARDIAN_ANSWERED, "yes")
+            waiting = self._alerts(event_id)
+            self._shelf.write([], waiting)
+            return bool(waiting)
+
+    def end(self, event_id: str) -> None:
+        """The alert is over (cancelled, acknowledged, cleared): no more repeats, but it is told once."""
+        with self._lock:
+            self._end_rows(self._alerts(event_id))
+
+    def latest_alert(self) -> str | None:
+        """Return the id of the newest alert that still waits for a receipt."""
+        with self._lock:
+            alerts = self._alerts()
+            return alerts[-1].id if alerts else None
+
+    def status(self, event_id: str) -> Literal["queued", "sent", "over"]:
+        """Tell whether the broker has an alert yet (`sent`); `over`: received, ended or capped."""
+        with self._lock:
+            standing = self._standing(event_id)
+            if standing is None:
+                return "over"
+            return "sent" if standing.sent else "queued"
+
+    def first_use(self, scope: str, token: str) -> bool:
+        """Note a token (a command's id), across restarts; False when it was noted before."""
+        with self._lock:
+            if (scope, token) in self._shelf.notes:
+                return False
+            self._shelf.note(scope, token, 0.0)
+            return True
+
+    def rises(self, scope: str, value: float) -> bool:
+        """Note a scope's highest value (a key's last `at`), across restarts; False when it does not rise."""
+        with self._lock:
+            if value <= self._shelf.notes.get((scope, ""), float("-inf")):
+                return False
+            self._shelf.note(scope, "", value)
+            return True
+
+    def keep(self, name: str, text: str) -> None:
+        """Keep a short text across restarts (the standing alert, the last proven test)."""
+        with self._lock:
+            self._shelf.keep(f"kept {name}", text)
+
+    def kept(self, name: str) -> str | None:
+        """Return what was kept under that name, None when nothing was."""
+        with self._lock:
+            return self._shelf.facts.get(f"kept {name}")
+
+    def forget(self) -> int:
+        """Erase all but the alerts that were not delivered yet; return how many of those stay."""
+        with self._lock:
+            rows = list(self._shelf.rows.values())
+            self._shelf.write([], [row for row in rows if row.topic != "alert" or row.sent > 0])
+            self._shelf.erase_traces()
+            return len(self._shelf.rows)
+
+    def close(self) -> None:
+        """Close the file; what waits stays in it."""
+        with self._lock:
+            self._shelf.close()
+
+    def _alerts(self, event_id: str | None = None) -> list[Waiting]:
+        rows = self._shelf.rows.values()
+        return [row for row in rows if row.is_repeated and event_id in (None, row.id)]
+
+    def _standing(self, event_id: str) -> Waiting | None:
+        return next(iter(self._alerts(event_id)), None)
+
+    def _next_repeat_s(self, row: Waiting) -> float | None:
+        """Seconds from this delivery to the next, None when the row is finished with it."""
+        if not row.is_repeated or row.ended:
+            return None
+        allowed = len(self._rules.at_s)
+        if GUARDIAN_ANSWERED not in self._shelf.facts:
+            allowed = min(allowed, self._rules.without_receipts)
+        if row.sent >= allowed:
+            return None
+        return self._rules.at_s[row.sent] - (self._rules.at_s[row.sent - 1] if row.sent else 0.0)
+
+    def _end_older(self, event: Event) -> None:
+        """End the repeats that this event makes pointless: of its own alert, or of older ones than a new."""
+        if event.kind in REPEATED_KINDS:
+            self._end_rows(self._alerts())
+        elif event.kind in ENDING_KINDS:
+            self._end_rows(self._alerts(event.id))
+
+    def _end_rows(self, rows: list[Waiting]) -> None:
+        told = [row for row in rows if row.sent > 0]
+        untold = [msgspec.structs.replace(row, ended=True) for row in rows if row.sent == 0]
+        self._shelf.write(untold, told)
+
+    def _insert(self, event: Event, topic: str, now: float) -> int:
+        size_bytes = len(events.encode(event))
+        row = Waiting(
+            number=self._shelf.next_number(),
+            topic=topic,
+            event=event,
+            boot=self._boot_id,
+            heard=now,
+            due=now,
+            due_boot=self._boot_id,
+            first_repeat=event.repeat,
+            size_bytes=size_bytes,
+        )
+        dropped = self._in_excess(size_bytes)
+        if dropped:
+            self.dropped += len(dropped)
+            log.warning("The outbox is full: dropped %d old events (%d in sum)", len(dropped), self.dropped)
+        if topic == "alert":
+            return self._shelf.insert_counted(row, dropped)
+        self._shelf.write([row], dropped)
+        return 0
+
+    def _in_excess(self, wanted_bytes: int) -> list[Waiting]:
+        """What has to go for the bound: telemetry first, the short-lived before the rest; no unsent alert."""
+        excess = self._shelf.size_bytes + wanted_bytes - self._maximum_bytes
+        if excess <= 0:
+            return []
+        candidates = [row for row in self._shelf.rows.values() if row.topic != "alert" or row.sent > 0]
+        candidates.sort(key=lambda row: (row.topic == "alert", row.lasts, row.number))
+        dropped: list[Waiting] = []
+        for row in candidates:
+            if excess <= 0:
+                break
+            excess -= row.size_bytes
+            dropped.append(row)
+        return dropped
+
+
+def from_config(config: Config) -> Outbox:
+    """Return the outbox of the state directory, with the configuration's rules."""
+    return Outbox(
+        Path(config.device.state_directory) / FILE_NAME,
+        RepeatRules(without_receipts=config.mqtt.repeats_without_receipts),
+        maximum_bytes=config.mqtt.outbox_most_mb << 20,
+    )
+
+
+def _boot_id() -> str:
+    try:
+        return BOOT_ID.read_text().strip()
+    except OSError:
+        return events.new_id()  # then nothing is known of earlier clocks
