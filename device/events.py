@@ -5,6 +5,7 @@ always there (null where unknown), for a shared topic with a key that comes and 
 """
 
 import uuid
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Annotated, Final, Literal, TypeVar
 
@@ -122,6 +123,84 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     by: Text = ""
     at: Text | None = None
     sig: Text | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What the sound showed when danger was decided: shares in 0..1, loudness in dBFS."""
+
+    danger: float | None = None
+    threshold: float | None = None
+    emotions: dict[str, float] | None = None
+    loudness_dbfs: float | None = None
+    seconds_over: float | None = None
+    model: str | None = None
+
+
+NOTHING_HEARD: Final = Evidence()
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """Something to tell. `again`: a repeat of the same `id`, which the outbox numbers."""
+
+    kind: Kind
+    id: str
+    by: str | None = None
+    reason: str | None = None
+    evidence: Evidence = NOTHING_HEARD
+    again: bool = False
+    private: bool = False  # for the journal and standard output only
+    replaces: str | None = None  # the alert whose place this one takes
+
+    @property
+    def audience(self) -> Audience:
+        """Where it goes besides journal and standard output."""
+        return "journal" if self.private else topic_of(self.kind)
+
+    def rehearsed(self) -> "Told":
+        """Return the same as part of a test alarm, which disturbs nobody."""
+        return replace(self, kind="test", private=False, replaces=None)
+
+    def event(
+        self,
+        device: str,
+        *,
+        at: str | None,
+        place: str = "",
+        position: Position | None = None,
+        t_s: float | None = None,
+    ) -> Event:
+        """Return the Event; `at` is the RFC 3339 time or None while the clock is not set."""
+        heard = self.evidence
+        return Event(
+            id=self.id,
+            kind=self.kind,
+            device=device,
+            place=place or None,
+            position=position,
+            at=at,
+            clock=None if at else "unsynchronised",
+            danger=heard.danger,
+            threshold=heard.threshold,
+            emotions=heard.emotions,
+            loudness_dbfs=heard.loudness_dbfs,
+            seconds_over=heard.seconds_over,
+            model=heard.model,
+            by=self.by,
+            reason=self.reason,
+            t_s=t_s,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """Something for the log only: a command that was refused, or waits."""
+
+    text: str
+
+
+Effect = Told | Note
 
 
 _decode_event = msgspec.json.Decoder(Event)
