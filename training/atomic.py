@@ -18,21 +18,37 @@ class DiskFullError(OutcryError, OSError):
 def replace(folder: Path) -> Iterator[Path]:
     """A fresh folder to write into; it takes `folder`'s place only when the block ends without an error.
 
-    A full disk becomes one line (DiskFullError) and leaves nothing behind.
+    A full disk becomes one line (DiskFullError) and leaves nothing behind; what a killed process left beside
+    is swept away by the next.
     """
+    _sweep(folder)
     fresh = folder.with_name(f".{folder.name}.{os.getpid()}")
-    shutil.rmtree(fresh, ignore_errors=True)
     try:
         fresh.mkdir(parents=True)
         yield fresh
-        if folder.exists():
-            shutil.rmtree(folder)
+        _settle(fresh)
+        shutil.rmtree(folder, ignore_errors=True)
         fresh.rename(folder)
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise
         raise DiskFullError(
-            f"the disk is full: {folder} was not written; free some space or set OUTCRY_CACHE elsewhere"
+            f"{folder}: the disk is full, nothing was kept; free some space or set OUTCRY_CACHE elsewhere"
         ) from error
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
+
+
+def _settle(folder: Path) -> None:
+    """On the disk before it is named: after a power cut the name must not stand for less than was written."""
+    for path in folder.rglob("*"):
+        if path.is_file():
+            with path.open("rb") as file:
+                os.fsync(file.fileno())
+
+
+def _sweep(folder: Path) -> None:
+    for old in folder.parent.glob(f".{folder.name}.*"):
+        pid = old.suffix[1:]
+        if pid.isdigit() and not Path(f"/proc/{pid}").exists():
+            shutil.rmtree(old, ignore_errors=True)

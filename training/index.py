@@ -65,12 +65,21 @@ def build(root: Path, *, progress: bool = True) -> tuple[pd.DataFrame, pd.DataFr
     folder = cache_root() / "index" / loaders.hexdigest()
     if folder.is_dir():
         return pd.read_parquet(folder / "clips.parquet"), pd.read_parquet(folder / "problems.parquet")
+    problems: list[dict[str, str]] = []
+    named = {name: list(_names(root, CORPORA[name], files[name], problems)) for name in files}
+    for name, clips in named.items():
+        if not clips and files[name]:
+            raise BadDataError(
+                f"{root / name}: none of its {len(files[name])} files is named and laid out as {name}'s are; "
+                "compare it with the layouts in docs/training.md"
+            )
     sounds = pd.concat([_sounds(root, name, files[name], keys[name], progress) for name in files])
-    clips, problems = _read_all(root, files, sounds.set_index("path").to_dict("index"))
+    index = _usable(named, sounds.set_index("path").to_dict("index"), problems)
+    wrong = pd.DataFrame(problems, columns=list(PROBLEM_COLUMNS)).sort_values("path", ignore_index=True)
     with replace(folder) as fresh:
-        clips.to_parquet(fresh / "clips.parquet")
-        problems.to_parquet(fresh / "problems.parquet")
-    return clips, problems
+        index.to_parquet(fresh / "clips.parquet")
+        wrong.to_parquet(fresh / "problems.parquet")
+    return index, wrong
 
 
 def index_hash(clips: pd.DataFrame) -> str:
@@ -124,34 +133,26 @@ def _sound(path: Path) -> dict[str, object]:
         return {"broken": str(error).removeprefix(f"{path}: ")}
 
 
-def _read_all(
-    root: Path, files: dict[str, list[Path]], sounds: dict[str, dict[str, object]]
-) -> tuple[pd.DataFrame, pd.DataFrame]:
+def _usable(
+    named: dict[str, list[tuple[str, Clip]]],
+    sounds: dict[str, dict[str, object]],
+    problems: list[dict[str, str]],
+) -> pd.DataFrame:
+    """Those clips that can be decoded, are not silent, and are there once; the rest goes to problems."""
     rows: list[dict[str, object]] = []
-    problems: list[dict[str, str]] = []
-    for name, paths in files.items():
-        before = len(rows)
-        for relative, clip in _names(root, CORPORA[name], paths, problems):
+    for name, clips in named.items():
+        for relative, clip in clips:
             heard = sounds[relative]
             problem = {"path": relative, "corpus": name}
             if heard["broken"]:
                 problems.append(problem | {"kind": "broken", "detail": str(heard["broken"])})
             elif heard["level_dbfs"] < SILENT_DBFS:
-                told = (
-                    "all zeros" if not heard["peak"] else f"silent: its peak is {heard['peak']:.0f} of 32768"
-                )
+                told = f"silent: {heard['level_dbfs']:.0f} dBFS" if heard["peak"] else "all zeros"
                 problems.append(problem | {"kind": "zeros", "detail": told})
             else:
                 rows.append(_row(relative, name, clip) | {field: heard[field] for field in MEASURED})
-        if len(rows) == before:
-            raise BadDataError(
-                f"{root / name}: none of its {len(paths)} files is named and laid out as {name}'s are; "
-                "compare it with the layouts in docs/training.md"
-            )
     index = pd.DataFrame(rows, columns=list(COLUMNS)).sort_values("path", ignore_index=True)
-    index = _without_doubles(index, problems)
-    wrong = pd.DataFrame(problems, columns=list(PROBLEM_COLUMNS)).sort_values("path", ignore_index=True)
-    return index, wrong
+    return _without_doubles(index, problems)
 
 
 def _names(
