@@ -1,0 +1,101 @@
+"""What stands between the frames and the graph: the view that a manifest names, in float.
+
+A frame of F numbers becomes V = 2 F + 1: each number shifted and scaled by constants, the level against its
+window's running mean; the same again less the wearer's means; and a flag that the wearer is known (else
+zeros, and 0). So the int8 graph gets one tensor whose parts have like ranges, and no running mean has to live
+in an int8 state. Training uses this code too.
+"""
+
+from __future__ import annotations
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from device.features import FRAME_SIZE
+
+LEVEL = 0  # the coefficient that follows the level: log energy of all bands
+F0, VOICING = FRAME_SIZE - 2, FRAME_SIZE - 1
+VIEW_SIZE = 2 * FRAME_SIZE + 1
+# The first frames of a window have no mean to stand against; as if these many had been at their own level.
+_PRIOR_FRAMES = 5.0
+_LIMIT = 4.0
+# One dB moves each of 40 natural log energies by ln(10) / 10, and coefficient 0 is their sum / sqrt(40).
+_LEVEL_PER_DB = float(np.log(10) / 10 * np.sqrt(40))
+_QUIETEST = -120.0  # digital silence lies at -228 and would drag the mean along for seconds
+_MARGIN_FRAMES = 10
+
+
+class ViewParameters(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The constants of a view, one of each for every number of a frame (F each).
+
+    `shift` and `scale` make a frame's numbers centred and of unit spread over the training speakers; of the
+    level, `scale` alone counts. `own_scale` does the same for what is left after the wearer's means.
+    """
+
+    shift: tuple[float, ...]
+    scale: tuple[float, ...]
+    own_scale: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        """Refuse what does not fit the frames of this device."""
+        if not len(self.shift) == len(self.scale) == len(self.own_scale) == FRAME_SIZE:
+            raise ValueError(f"view: shift, scale and own_scale need {FRAME_SIZE} numbers each")
+        if min(*self.scale, *self.own_scale) <= 0:
+            raise ValueError("view: every scale must be above 0")
+
+
+def running_level(level: NDArray[np.float64], total: float, count: float) -> NDArray[np.float64]:
+    """Running mean of `level` (n,), each frame counted in, after `count` earlier frames that sum to `total`."""
+    sums = total + np.cumsum(level)
+    return np.asarray(sums / (count + np.arange(1, len(level) + 1)))
+
+
+class View:
+    """The view of one window; `restart` begins the next."""
+
+    def __init__(self, parameters: ViewParameters, wearer_means: NDArray[np.float32] | None = None) -> None:
+        self._shift = np.array(parameters.shift)
+        self._gain = 1 / np.array(parameters.scale)
+        self._own_gain = 1 / np.array(parameters.own_scale)
+        self._shift[LEVEL] = 0.0
+        self._means = None if wearer_means is None else wearer_means.astype(np.float64)
+        self.restart()
+
+    def restart(self) -> None:
+        """Forget the window's level."""
+        self._total = 0.0
+        self._count = 0.0
+
+    def push(self, frames: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The view of the next frames: shape (n, F) to (n, V), float32, every number within -4..4."""
+        out = np.zeros((len(frames), VIEW_SIZE), np.float32)
+        if not len(frames):
+            return out
+        values = frames.astype(np.float64)
+        level = np.maximum(values[:, LEVEL], _QUIETEST)
+        if not self._count:
+            self._total, self._count = _PRIOR_FRAMES * float(level[0]), _PRIOR_FRAMES
+        values[:, LEVEL] = level - running_level(level, self._total, self._count)
+        self._total += float(level.sum())
+        self._count += len(level)
+        out[:, :FRAME_SIZE] = (values - self._shift) * self._gain
+        if self._means is not None:
+            values[:, LEVEL] = level
+            own = (values - self._means) * self._own_gain
+            # Where there is no voice there is no F0 to compare.
+            own[:, F0] *= values[:, F0] > 0
+            out[:, FRAME_SIZE:-1] = own
+            out[:, -1] = 1.0
+        return np.clip(out, -_LIMIT, _LIMIT, out=out)
+
+
+def sounding(frames: NDArray[np.float32]) -> slice:
+    """The frames of a clip without the quiet at both ends: from 0.1 s before the first that is within 45 dB of
+    the loudest to 0.1 s after the last; all of them where nothing stands out.
+    """
+    level = frames[:, LEVEL]
+    loud = np.flatnonzero(level > level.max(initial=-1e9) - 45 * _LEVEL_PER_DB)
+    if not len(loud):
+        return slice(0, len(frames))
+    return slice(max(0, int(loud[0]) - _MARGIN_FRAMES), int(loud[-1]) + 1 + _MARGIN_FRAMES)

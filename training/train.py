@@ -1,0 +1,240 @@
+"""Trains the danger network by a recipe, resumably, and leaves a run folder that `convert` can read.
+
+The run folder gets `network.keras`, `view.json`, `calibration.npz` (clips of training speakers, frames),
+`metrics.json` and, while it lasts, checkpoints; `runs.py` keeps the rest (recipe, revision, seeds, index).
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+import msgspec
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from device.view import VIEW_SIZE, View, ViewParameters, sounding
+from training.augment import WaveAugmenter
+from training.batches import Crops, view_parameters
+from training.copies import Copy, copy_of
+from training.corpora.clip import CLASSES, DANGER, EMOTIONS
+from training.networks.gru import danger_gru
+
+log = logging.getLogger(__name__)
+_BUCKET_FRAMES = 160
+_LONGEST_FRAMES = 960
+
+
+class DangerRecipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What the danger network is made of and how it is trained; the defaults are the shipped recipe."""
+
+    convolutions: tuple[tuple[int, int, int], ...] = ((96, 5, 2), (128, 5, 2))
+    units: tuple[int, ...] = (160,)
+    dropout: float = 0.2
+    cell_dropout: float = 0.0
+    normalise: bool = True
+    initializer: str = "glorot_uniform"
+    gamma: float = 1.0
+    frames: int = 240
+    batch: int = 64
+    steps: int = 200
+    epochs: int = 60
+    average_last: int = 20
+    rate: float = 0.002
+    weight_decay: float = 0.01
+    danger_weight: float = 0.7
+    copies: int = 3
+    knows: float = 0.5
+    strangers: float = 0.12
+    mixup: float = 0.3
+    seed: int = 1
+
+
+class AverageWeights(keras.callbacks.Callback):
+    """Means of all weights at the ends of the last epochs (Izmailov et al., arXiv:1803.05407); survives a kill."""
+
+    def __init__(self, path: Path, first_epoch: int) -> None:
+        super().__init__()
+        self.path, self.first_epoch = path, first_epoch
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        """Count this epoch's weights in."""
+        if epoch < self.first_epoch:
+            return
+        count, sums = self.read()
+        weights = self.model.get_weights()
+        sums = weights if not count else [a + b for a, b in zip(sums, weights, strict=True)]
+        fresh = self.path.with_suffix(".fresh.npz")
+        np.savez(fresh, count=epoch + 1 - self.first_epoch, *[np.asarray(s) for s in sums])
+        fresh.replace(self.path)
+
+    def read(self) -> tuple[int, list[NDArray[np.float32]]]:
+        """How many epochs were counted in, and the sums of their weights."""
+        if not self.path.is_file():
+            return 0, []
+        with np.load(self.path) as kept:
+            return int(kept["count"]), [kept[f"arr_{number}"] for number in range(len(kept.files) - 1)]
+
+
+def make_copies(clips: pd.DataFrame, part: pd.Series, root: Path, count: int) -> list[Copy]:
+    """Copy 0 and `count` augmented ones; what lies behind the voices is of the training part alone."""
+    trains = clips[part == "train"]
+    noises = [root / path for path in trains["path"][trains["corpus"] == "Background"]]
+    noises += sorted((root / "Rooms").glob("**/*noise*/*.flac"))
+    rooms = [path for path in sorted((root / "Rooms").glob("**/*.flac")) if path.parent.name in ("ir", "RIRs")]
+    read = trains["path"][trains["path"].str.contains("librispeech_train")]
+    augmenter = WaveAugmenter(noises, rooms, [root / path for path in read])
+    return [copy_of(clips, root, number, augmenter if number else None) for number in range(count + 1)]
+
+
+def compile_network(recipe: DangerRecipe) -> keras.Model:
+    """The recipe's network with its optimiser (AdamW, warm-up, cosine) and losses."""
+    keras.utils.set_random_seed(recipe.seed)
+    model = danger_gru(
+        frames=None,
+        view_size=VIEW_SIZE,
+        classes=len(CLASSES),
+        convolutions=recipe.convolutions,
+        units=recipe.units,
+        dropout=recipe.dropout,
+        cell_dropout=recipe.cell_dropout,
+        normalise=recipe.normalise,
+        initializer=recipe.initializer,
+        gamma=recipe.gamma,
+        seed=recipe.seed,
+    )
+    total = recipe.steps * recipe.epochs
+    warm = min(500, total // 10)
+    schedule = keras.optimizers.schedules.CosineDecay(
+        recipe.rate / 20, total - warm, alpha=0.02, warmup_target=recipe.rate, warmup_steps=warm
+    )
+    model.compile(
+        keras.optimizers.AdamW(schedule, weight_decay=recipe.weight_decay, clipnorm=1.0),
+        loss={
+            "emotion": keras.losses.CategoricalCrossentropy(from_logits=True),
+            "danger": keras.losses.BinaryCrossentropy(from_logits=True),
+        },
+        loss_weights={"emotion": 1.0, "danger": recipe.danger_weight},
+        jit_compile="auto",
+    )
+    return model
+
+
+def fit(recipe: DangerRecipe, clips: pd.DataFrame, part: pd.Series, copies: list[Copy], folder: Path) -> keras.Model:
+    """Train, or go on where a kill left off; the model has the averaged weights of the last epochs."""
+    rows = np.flatnonzero((part == "train").to_numpy())
+    view_file = folder / "view.json"
+    if not view_file.is_file():
+        parameters = view_parameters(copies, rows, np.random.default_rng(recipe.seed))
+        view_file.write_bytes(msgspec.json.format(msgspec.json.encode(parameters)))
+    parameters = msgspec.json.decode(view_file.read_bytes(), type=ViewParameters)
+    crops = Crops(
+        clips,
+        rows,
+        copies,
+        parameters,
+        frames=recipe.frames,
+        batch=recipe.batch,
+        steps=recipe.steps,
+        seed=recipe.seed,
+        knows=recipe.knows,
+        strangers=recipe.strangers,
+        mixup=recipe.mixup,
+    )
+    model = compile_network(recipe)
+    average = AverageWeights(folder / "average.npz", recipe.epochs - recipe.average_last)
+
+    def begin(epoch: int, _: Any = None) -> None:
+        crops.epoch = epoch
+
+    model.fit(
+        crops,
+        epochs=recipe.epochs,
+        verbose=2,
+        callbacks=[
+            keras.callbacks.LambdaCallback(on_epoch_begin=begin),
+            average,
+            keras.callbacks.CSVLogger(str(folder / "history.csv"), append=True),
+            keras.callbacks.TensorBoard(str(folder / "tensorboard"), write_graph=False),
+            keras.callbacks.BackupAndRestore(str(folder / "backup"), delete_checkpoint=False),
+        ],
+    )
+    count, sums = average.read()
+    model.set_weights([value / count for value in sums])
+    model.save(folder / "network.keras")
+    write_calibration(folder, copies, rows, recipe.seed)
+    return model
+
+
+def write_calibration(folder: Path, copies: list[Copy], rows: NDArray[np.int64], seed: int, count: int = 300) -> None:
+    """Frames of `count` training clips, as `convert` wants them: all of them in one array, with their starts."""
+    rng = np.random.default_rng(seed)
+    chosen = rng.choice(rows, min(count, len(rows)), replace=False)
+    parts = [copies[int(rng.integers(len(copies)))].clip(int(row)) for row in chosen]
+    starts = np.cumsum([0, *map(len, parts)])
+    np.savez_compressed(folder / "calibration.npz", frames=np.concatenate(parts).astype(np.float16), starts=starts)
+
+
+def predict(
+    model: keras.Model,
+    parameters: ViewParameters,
+    frames: Sequence[NDArray[np.float32]],
+    means: Sequence[NDArray[np.float32] | None] | None = None,
+    *,
+    trim: bool = True,
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """What the float network says of whole clips, each one window: emotion logits (n, 8), danger logit (n,)."""
+    views = []
+    for at, clip in enumerate(frames):
+        span = clip[sounding(clip)] if trim else clip
+        views.append(View(parameters, means[at] if means else None).push(span[:_LONGEST_FRAMES]))
+    emotion, danger = np.zeros((len(views), len(CLASSES)), np.float32), np.zeros(len(views), np.float32)
+    buckets = np.array([max(1, -(-len(view) // _BUCKET_FRAMES)) for view in views])
+    for bucket in np.unique(buckets):
+        members = np.flatnonzero(buckets == bucket)
+        size = -(-len(members) // 64) * 64
+        batch = np.zeros((size, bucket * _BUCKET_FRAMES, VIEW_SIZE), np.float32)
+        valid = np.zeros(batch.shape[:2], np.float32)
+        for at, member in enumerate(members):
+            batch[at, : len(views[member])] = views[member]
+            valid[at, : len(views[member])] = 1.0
+        told = model.predict({"view": batch, "valid": valid}, batch_size=64, verbose=0)
+        emotion[members] = told["emotion"][: len(members)]
+        danger[members] = told["danger"][: len(members), 0]
+    return emotion, danger
+
+
+def summary(clips: pd.DataFrame, emotion: NDArray[np.float32], danger: NDArray[np.float32]) -> pd.DataFrame:
+    """Accuracy and UAR over the six emotions that a corpus has, and danger's area under the curve, by corpus."""
+    from sklearn.metrics import balanced_accuracy_score, roc_auc_score
+
+    rows = []
+    name = clips["corpus"] + np.where(clips["part"] == "song", " song", "")
+    for corpus in sorted(set(name)):
+        here = (name == corpus).to_numpy()
+        six = here & clips["emotion"].isin(EMOTIONS).to_numpy()
+        has = [at for at, label in enumerate(EMOTIONS) if label in set(clips["emotion"][six])]
+        row: dict[str, Any] = {"corpus": corpus, "clips": int(here.sum())}
+        if len(has) > 1:
+            truth = clips["emotion"][six].map(EMOTIONS.index).to_numpy()
+            told = np.array(has)[emotion[six][:, has].argmax(axis=1)]
+            row |= {"accuracy": float(np.mean(truth == told)), "uar": float(balanced_accuracy_score(truth, told))}
+        judged = here & clips["emotion"].isin(CLASSES).to_numpy()
+        risky = clips["emotion"][judged].isin(DANGER).to_numpy()
+        if 0 < risky.sum() < len(risky):
+            row["danger_auc"] = float(roc_auc_score(risky, danger[judged]))
+        else:
+            row["danger_mean"] = float(1 / (1 + np.exp(-danger[judged].mean())))
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def write_metrics(folder: Path, table: pd.DataFrame, **more: Any) -> None:
+    """`metrics.json`: the summary's rows and what else is told."""
+    rows = json.loads(table.to_json(orient="records"))
+    (folder / "metrics.json").write_text(json.dumps({"corpora": rows} | more, indent=1) + "\n")
