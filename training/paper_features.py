@@ -7,11 +7,15 @@ and are made from them, so one cache serves all.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 
 import librosa
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
+from training.cache import cached
 from training.sound import SAMPLE_RATE
 
 Frames = NDArray[np.float32]
@@ -35,9 +39,7 @@ class PaperParameters:
 
     def __post_init__(self) -> None:
         if not 0 <= self.deltas <= 2 or (self.deltas and not self.mfcc):
-            raise ValueError(
-                f"deltas are 0, 1 or 2 orders of the MFCC, not {self.deltas} of {self.mfcc} coefficients"
-            )
+            raise ValueError(f"deltas are 0, 1 or 2 orders of the MFCC, not {self.deltas} of {self.mfcc} coefficients")
         if not self.width:
             raise ValueError("no feature is asked for: give at least one of mfcc, chroma, mel")
 
@@ -86,13 +88,18 @@ def compute(samples: NDArray[np.int16], parameters: PaperParameters) -> Frames:
         parts += [librosa.feature.delta(cepstrum, order=n + 1, mode=mode) for n in range(parameters.deltas)]
     if parameters.chroma:
         # Tuning is not estimated: it costs three times the rest, and speech has none.
-        parts.append(
-            librosa.feature.chroma_stft(S=power, sr=SAMPLE_RATE, n_chroma=parameters.chroma, tuning=0.0)
-        )
+        parts.append(librosa.feature.chroma_stft(S=power, sr=SAMPLE_RATE, n_chroma=parameters.chroma, tuning=0.0))
     if parameters.mel:
         mel = librosa.feature.melspectrogram(S=power, sr=SAMPLE_RATE, n_mels=parameters.mel)
         parts.append(librosa.power_to_db(mel))
     return np.ascontiguousarray(np.concatenate(parts).T, dtype=np.float32)
+
+
+def frames_of(clips: pd.DataFrame, root: Path, parameters: PaperParameters) -> list[Frames]:
+    """The frames of every clip of the table, from the cache; whole clips, as the papers took them."""
+    compute_these = partial(compute, parameters=parameters)
+    kept = cached(clips, root, compute_these, parameters, trim=False)
+    return [np.asarray(frames, np.float32) for frames in kept]
 
 
 def silence_after(clip: Frames, parameters: PaperParameters) -> Frames:
@@ -133,9 +140,7 @@ def coarser(clips: Sequence[Frames], factor: int) -> list[Frames]:
         return list(clips)
     kept = [clip[: max(1, len(clip) // factor) * factor] for clip in clips]
     return [
-        clip.reshape(-1, factor, clip.shape[1]).mean(axis=1)
-        if len(clip) >= factor
-        else clip.mean(axis=0)[None]
+        clip.reshape(-1, factor, clip.shape[1]).mean(axis=1) if len(clip) >= factor else clip.mean(axis=0)[None]
         for clip in kept
     ]
 

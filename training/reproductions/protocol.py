@@ -1,0 +1,190 @@
+"""What the reproductions of the published systems share: clips, splits and scores.
+
+Three protocols stand side by side. *random* is the papers' own: clips of one speaker lie on both sides.
+*speakers* keeps the same share of every corpus' speakers for testing, so the drop between the two is what a
+paper's figure owes to known voices. *house* tests on the validation speakers that everything of this project
+is judged on.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from sklearn.metrics import confusion_matrix, precision_recall_fscore_support, roc_auc_score
+from sklearn.model_selection import train_test_split
+
+from device.errors import BadDataError, MissingInputError
+from training.corpora.clip import DANGER, EMOTIONS
+from training.splits import TRAIN, speaker_independent
+
+PROTOCOLS = ("random", "speakers", "house")
+FEW_SPEAKERS = 2
+"""A corpus of so few speakers (TESS) is never tested on by speaker: too few would be left to learn from."""
+
+
+@dataclass(frozen=True, slots=True)
+class Clips:
+    """The clips of one reproduction: their rows of the index, labels among `classes`, and what is missing.
+
+    `table` has the index's columns and `label`; `notes` are sentences for the report.
+    """
+
+    table: pd.DataFrame
+    classes: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def labels(self) -> NDArray[np.int64]:
+        """The number of each clip's class, (clips,)."""
+        return np.array([self.classes.index(label) for label in self.table["label"]], np.int64)
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """Which clips (positions in Clips.table) are learnt from and which are judged."""
+
+    protocol: str
+    seed: int
+    training: NDArray[np.int64]
+    test: NDArray[np.int64]
+
+
+def choose(table: pd.DataFrame, classes: Sequence[str], needed: Sequence[str], notes: Sequence[str] = ()) -> Clips:
+    """Clips of `classes` (column `label`) of a selected index, with a note for each corpus that is missing.
+
+    Raises MissingInputError where no corpus is there, BadDataError where a class has no clip at all.
+    """
+    table = table[table["label"].isin(list(classes))].reset_index(drop=True)
+    there = set(table["corpus"])
+    if not there:
+        raise MissingInputError(
+            f"none of {', '.join(needed)} is among the corpora: fetch it from its publisher (docs/training.md)"
+        )
+    missing = [name for name in needed if name not in there]
+    told = [*notes, *(f"{name} is not here: its clips are missing from every figure." for name in missing)]
+    empty = [name for name in classes if not (table["label"] == name).any()]
+    if empty:
+        raise BadDataError(
+            f"{', '.join(sorted(there))}: no clip of {', '.join(empty)}: the corpus is only half there; "
+            "fetch the rest or check its file names (python -m training corpora)"
+        )
+    return Clips(table, tuple(classes), tuple(told))
+
+
+def split(clips: Clips, protocol: str, share: float, seed: int, *, stratified: bool = True) -> Split:
+    """The split of one protocol; `share` of the clips (random) or of a corpus' speakers (speakers) is tested.
+
+    Raises BadDataError where a protocol leaves a side or a class without clips.
+    """
+    everything = np.arange(len(clips.table))
+    if protocol == "random":
+        by = clips.labels if stratified else None
+        try:
+            training, test = train_test_split(everything, test_size=share, random_state=seed, stratify=by)
+        except ValueError as error:
+            raise BadDataError(f"these clips can't be split at random: {error}") from error
+    else:
+        if protocol == "speakers":
+            chosen = clips.table["speaker"].isin(_some_speakers(clips.table, share, seed)).to_numpy()
+        else:
+            chosen = (speaker_independent(clips.table) != TRAIN).to_numpy()
+        training, test = everything[~chosen], everything[chosen]
+    _check(clips, protocol, training, test)
+    return Split(protocol, seed, np.sort(training), np.sort(test))
+
+
+def _some_speakers(table: pd.DataFrame, share: float, seed: int) -> set[str]:
+    generator = np.random.default_rng(seed)
+    chosen: set[str] = set()
+    for _, rows in table[table["speaker"] != ""].groupby("corpus", sort=True):
+        speakers = sorted(rows["speaker"].unique())
+        if len(speakers) > FEW_SPEAKERS:
+            count = max(1, round(share * len(speakers)))
+            chosen |= {speakers[n] for n in generator.permutation(len(speakers))[:count]}
+    return chosen
+
+
+def _check(clips: Clips, protocol: str, training: NDArray[np.int64], test: NDArray[np.int64]) -> None:
+    if not len(test):
+        raise BadDataError(f"protocol {protocol}: none of the speakers to be tested has a clip here")
+    known = set(clips.labels[training].tolist())
+    unknown = [name for number, name in enumerate(clips.classes) if number not in known]
+    if unknown:
+        raise BadDataError(f"protocol {protocol}: no clip of {', '.join(unknown)} is left to learn from")
+
+
+def score(
+    clips: Clips,
+    rows: NDArray[np.int64],
+    probabilities: NDArray[np.floating],
+    labels: NDArray[np.int64] | None = None,
+) -> dict[str, Any]:
+    """Figures of `probabilities` (rows, classes) for the clips at `rows`: plain values, fit for JSON.
+
+    `by_origin` and `danger_auc` are left out where rows are no recordings (`labels` given: SMOTE's clips).
+    """
+    truth = clips.labels[rows] if labels is None else labels
+    figures = figures_of(truth, probabilities, clips.classes)
+    if labels is None:
+        right = probabilities.argmax(axis=1) == truth
+        origins = clips.table["corpus"].to_numpy()[rows]
+        figures["by_origin"] = {str(name): float(right[origins == name].mean()) for name in np.unique(origins)}
+        figures["test_speakers"] = int(clips.table["speaker"].iloc[rows].nunique())
+    return figures
+
+
+def figures_of(truth: NDArray[np.int64], probabilities: NDArray[np.floating], classes: Sequence[str]) -> dict[str, Any]:
+    """Accuracy, UAR, macro F1, precision, recall, F1 and support of each class, confusion, danger's AUC.
+
+    Danger is anger, fear or scream against the other judged emotions; its score is the sum of their
+    probabilities. The AUC is None where the truth holds one side only.
+    """
+    numbers = np.arange(len(classes))
+    predicted = probabilities.argmax(axis=1)
+    precision, recall, f1, support = precision_recall_fscore_support(
+        truth, predicted, labels=numbers, zero_division=0.0
+    )
+    there = support > 0
+    return {
+        "clips": len(truth),
+        "accuracy": float((truth == predicted).mean()),
+        "uar": float(recall[there].mean()),
+        "f1_macro": float(f1[there].mean()),
+        "classes": {
+            name: {
+                "precision": float(precision[n]),
+                "recall": float(recall[n]),
+                "f1": float(f1[n]),
+                "support": int(support[n]),
+            }
+            for n, name in enumerate(classes)
+        },
+        "confusion": confusion_matrix(truth, predicted, labels=numbers).tolist(),
+        "danger_auc": danger_auc(truth, probabilities, classes),
+    }
+
+
+def danger_auc(truth: NDArray[np.int64], probabilities: NDArray[np.floating], classes: Sequence[str]) -> float | None:
+    """Area under the ROC curve of the dangerous classes' summed probability; None with one side only."""
+    judged = np.isin(truth, [n for n, name in enumerate(classes) if name in EMOTIONS or name in (*DANGER, "calm")])
+    dangerous = [n for n, name in enumerate(classes) if name in DANGER]
+    danger = np.isin(truth[judged], dangerous)
+    if danger.all() or not danger.any():
+        return None
+    return float(roc_auc_score(danger, probabilities[judged][:, dangerous].sum(axis=1)))
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """One run to be made: what it is called, what it is about, and the work that gives its figures.
+
+    `name` is a file name; `settings` say all that decides the result (a finished run with the same settings
+    is not made again); `work` gives figures for JSON and arrays to keep beside them.
+    """
+
+    name: str
+    settings: dict[str, Any]
+    work: Callable[[], tuple[dict[str, Any], dict[str, NDArray[Any]]]] = field(repr=False)

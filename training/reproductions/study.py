@@ -1,0 +1,201 @@
+"""One published paper, rebuilt: what is trained in which protocol, and the runs made one by one."""
+
+import sys
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Any, ClassVar
+
+import keras
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from training.index import build_index, index_hash
+from training.reproductions.fitting import Inputs, Recipe, Trained, learned, rows_of, seconds_per_1000, train
+from training.reproductions.footprint import int8_size
+from training.reproductions.protocol import PROTOCOLS, Clips, Planned, Split, score, split
+from training.reproductions.runs import RunFolder
+
+Made = tuple[dict[str, Any], dict[str, NDArray[Any]]]
+QUICK_CLIPS = 24
+"""Clips of each class that --quick keeps: it proves that everything runs, not what it reaches."""
+QUICK_EPOCHS = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """One thing to train. `group` says what question it answers; "systems" are the paper's own networks."""
+
+    name: str
+    group: str
+    build: Callable[[], keras.Model]
+    recipe: Recipe
+    protocols: tuple[str, ...] = PROTOCOLS
+    inputs: str = "scaled"
+
+
+@dataclass(frozen=True, slots=True)
+class PaperFigures:
+    """What the paper prints, by the names of our variants; shares of 1."""
+
+    accuracy: Mapping[str, float]
+    f1_macro: Mapping[str, float] = field(default_factory=dict)
+    training_accuracy: Mapping[str, float] = field(default_factory=dict)
+    by_class: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    by_class_is: str = "f1"
+    by_origin: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    parameters: Mapping[str, float] = field(default_factory=dict)
+    seconds_per_1000: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """How much of a study is run: seeds, epochs (None: the paper's), only as a proof (`quick`)."""
+
+    seeds: int = 3
+    epochs: int | None = None
+    quick: bool = False
+
+
+class Study(ABC):
+    """A reproduction: subclasses say what it learns from and what is trained; this runs and reports it."""
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    paper: ClassVar[PaperFigures]
+    test_share: ClassVar[float]
+    stratified: ClassVar[bool] = True
+
+    @abstractmethod
+    def select(self, index: pd.DataFrame) -> Clips:
+        """The clips of the paper (or of its stand-in) among all that are indexed."""
+
+    @abstractmethod
+    def variants(self) -> list[Variant]:
+        """Everything that is trained, what matters most first."""
+
+    @abstractmethod
+    def prepare(self, clips: Clips, root: Path) -> None:
+        """Compute or read what `inputs` is made from."""
+
+    @abstractmethod
+    def inputs(self, variant: Variant, part: Split) -> Inputs:
+        """The network's inputs for all clips; whatever is fitted is fitted on `part.training` alone."""
+
+    def afterwards(self, clips: Clips, runs: RunFolder, scale: Scale) -> list[Planned]:
+        """Runs that need the others' results (ensembles)."""
+        del clips, runs, scale
+        return []
+
+    def work(self, variant: Variant, clips: Clips, part: Split) -> Made:
+        """Train one variant on one split: its figures, and its probabilities for the test clips."""
+        inputs, labels = self.inputs(variant, part), clips.labels
+        trained = train(
+            variant.build,
+            (rows_of(inputs, part.training), labels[part.training]),
+            (rows_of(inputs, part.test), labels[part.test]),
+            variant.recipe,
+            part.seed,
+        )
+        figures = score(clips, part.test, trained.probabilities) | learned(trained)
+        figures |= self.cost(variant, part, trained, rows_of(inputs, part.training[:64]))
+        return figures, {"rows": part.test, "probabilities": trained.probabilities}
+
+    def cost(self, variant: Variant, part: Split, trained: Trained, some: Inputs) -> dict[str, Any]:
+        """Seconds per 1,000 clips and bytes in int8, once for each of the paper's networks."""
+        if variant.group != "systems" or part.protocol != PROTOCOLS[0] or part.seed:
+            return {}
+        return {"seconds_per_1000": seconds_per_1000(trained.network, some)} | int8_size(trained.network, some)
+
+    def planned(self, clips: Clips, scale: Scale) -> list[Planned]:
+        """All trainings, seed by seed; each names its settings, so that a finished one is known again."""
+        runs = []
+        for seed in range(scale.seeds):
+            for variant in self.chosen(scale):
+                for protocol in variant.protocols:
+                    share = partial(self._one, variant, clips, protocol, seed)
+                    runs.append(
+                        Planned(
+                            f"{protocol}-{variant.name}-{seed}",
+                            self._told(variant, protocol, seed, clips),
+                            share,
+                        )
+                    )
+        return runs
+
+    def chosen(self, scale: Scale) -> list[Variant]:
+        """The variants at this scale: --quick takes the systems and the first of every other group."""
+        epochs = QUICK_EPOCHS if scale.quick and scale.epochs is None else scale.epochs
+        variants = self.variants()
+        if scale.quick:
+            first = {variant.group: variant.name for variant in reversed(variants)}
+            variants = [v for v in variants if v.group == "systems" or first[v.group] == v.name]
+        if epochs is None:
+            return variants
+        return [replace(v, recipe=replace(v.recipe, epochs=epochs)) for v in variants]
+
+    def run(self, root: Path, output: Path, scale: Scale) -> RunFolder:
+        """Make every run that is not there yet; the report is written from the folder afterwards."""
+        index = build_index(root)
+        clips = self.select(index)
+        if scale.quick:
+            clips = thinned(clips, QUICK_CLIPS)
+        runs = RunFolder(output, self.name, index_hash(clips.table))
+        runs.note(self.summary(clips, scale))
+        self.prepare(clips, root)
+        for _ in runs.make(self.planned(clips, scale)):
+            pass
+        for _ in runs.make(self.afterwards(clips, runs, scale)):
+            pass
+        print(f"{self.name}: {len(runs.records())} runs in {output}", file=sys.stderr)
+        return runs
+
+    def summary(self, clips: Clips, scale: Scale) -> dict[str, Any]:
+        """What the report says about the data and the scale."""
+        counts = clips.table.groupby(["corpus", "label"]).size().unstack(fill_value=0)
+        return {
+            "title": self.title,
+            "classes": list(clips.classes),
+            "notes": list(clips.notes),
+            "clips": {corpus: {k: int(v) for k, v in row.items()} for corpus, row in counts.iterrows()},
+            "speakers": {c: int(n) for c, n in clips.table.groupby("corpus")["speaker"].nunique().items()},
+            "scale": asdict(scale),
+        }
+
+    def _one(self, variant: Variant, clips: Clips, protocol: str, seed: int) -> Made:
+        return self.work(variant, clips, self.split(clips, protocol, seed))
+
+    def split(self, clips: Clips, protocol: str, seed: int) -> Split:
+        """The split of a protocol with this paper's share of test clips."""
+        return split(clips, protocol, self.test_share, seed, stratified=self.stratified)
+
+    def _told(self, variant: Variant, protocol: str, seed: int, clips: Clips) -> dict[str, Any]:
+        return {
+            "variant": variant.name,
+            "group": variant.group,
+            "protocol": protocol,
+            "seed": seed,
+            "inputs": variant.inputs,
+            "clips": len(clips.table),
+            **variant.recipe.settings(),
+        }
+
+
+def thinned(clips: Clips, each: int) -> Clips:
+    """At most `each` clips of a class, every speaker in turn (so that every protocol still has its sides)."""
+    table = clips.table
+    turn = table.groupby(["label", "speaker"]).cumcount()
+    order = table.assign(turn=turn).sort_values(["label", "turn", "path"])
+    kept = order.groupby("label").head(each).drop(columns="turn").sort_values("path")
+    note = f"QUICK: at most {each} clips of a class, {QUICK_EPOCHS} epochs: it shows that everything runs, no more."
+    return Clips(kept.reset_index(drop=True), clips.classes, (note, *clips.notes))
+
+
+def mean_curve(histories: Sequence[Mapping[str, Sequence[float]]], name: str) -> NDArray[np.float64]:
+    """The mean over runs of one curve, cut to the shortest."""
+    curves = [history[name] for history in histories if name in history]
+    shortest = min((len(curve) for curve in curves), default=0)
+    return np.mean([curve[:shortest] for curve in curves], axis=0) if shortest else np.zeros(0)
