@@ -41,7 +41,7 @@ def copy_of(
     """Copy `number` of the index; made with all `workers` and a progress bar where it is not there yet."""
     folder = cache_root() / "copies" / f"{_key(index)}-{number}"
     if not (folder / "starts.npy").is_file():
-        _build(folder, index, root, number, augmenter, workers)
+        _build(folder, index, root, number, augmenter, workers=workers)
     starts = np.load(folder / "starts.npy")
     frames = np.memmap(folder / "frames.f16", np.float16, "r", shape=(int(starts[-1]), FRAME_SIZE))
     return Copy(np.asarray(frames), starts)
@@ -79,13 +79,14 @@ def _frames(clip: tuple[str, str, float, float]) -> NDArray[np.float16]:
 
 
 def _build(
-    folder: Path, index: pd.DataFrame, root: Path, number: int, augmenter: WaveAugmenter | None, workers: int
+    folder: Path, index: pd.DataFrame, root: Path, number: int, augmenter: WaveAugmenter | None, *, workers: int
 ) -> None:
     clips = list(zip(index["path"], index["speaker"], index["start_s"], index["end_s"], strict=True))
     starts = np.zeros(len(clips) + 1, np.int64)
     with (
         replace(folder) as fresh,
         (fresh / "frames.f16").open("wb") as out,
+        # A fork would carry the parent's threads' locks along.
         multiprocessing.get_context("spawn").Pool(workers, _start, (root, number, augmenter)) as pool,
     ):
         made = pool.imap(_frames, clips, chunksize=16)

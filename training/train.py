@@ -70,7 +70,7 @@ class AverageWeights(keras.callbacks.Callback):
         weights = self.model.get_weights()
         sums = weights if not count else [a + b for a, b in zip(sums, weights, strict=True)]
         fresh = self.path.with_suffix(".fresh.npz")
-        np.savez(fresh, count=epoch + 1 - self.first_epoch, *[np.asarray(s) for s in sums])
+        np.savez(fresh, *[np.asarray(value) for value in sums], count=count + 1)
         fresh.replace(self.path)
 
     def read(self) -> tuple[int, list[NDArray[np.float32]]]:
@@ -168,16 +168,31 @@ def fit(recipe: DangerRecipe, clips: pd.DataFrame, part: pd.Series, copies: list
     model.set_weights([value / count for value in sums])
     model.save(folder / "network.keras")
     write_calibration(folder, copies, rows, recipe.seed)
+    held_out = np.flatnonzero((part != "train").to_numpy())
+    write_unseen(folder, clips, held_out, copies[0], recipe.seed)
     return model
 
 
-def write_calibration(folder: Path, copies: list[Copy], rows: NDArray[np.int64], seed: int, count: int = 300) -> None:
-    """Frames of `count` training clips, as `convert` wants them: all of them in one array, with their starts."""
+def write_calibration(folder: Path, copies: list[Copy], rows: NDArray[np.int64], seed: int) -> None:
+    """Frames of 300 training clips, in random copies, for `convert` to quantise by: `calibration.npz`."""
     rng = np.random.default_rng(seed)
-    chosen = rng.choice(rows, min(count, len(rows)), replace=False)
+    chosen = rng.choice(rows, min(300, len(rows)), replace=False)
     parts = [copies[int(rng.integers(len(copies)))].clip(int(row)) for row in chosen]
-    starts = np.cumsum([0, *map(len, parts)])
-    np.savez_compressed(folder / "calibration.npz", frames=np.concatenate(parts).astype(np.float16), starts=starts)
+    _write_clips(folder / "calibration.npz", parts)
+
+
+def write_unseen(folder: Path, clips: pd.DataFrame, rows: NDArray[np.int64], copy: Copy, seed: int) -> None:
+    """Frames and classes of up to 1,000 clips of unseen speakers, for `convert verify`: `unseen.npz`."""
+    rng = np.random.default_rng(seed)
+    rows = rows[clips["emotion"].isin(CLASSES).to_numpy()[rows]]
+    chosen = np.sort(rng.choice(rows, min(1000, len(rows)), replace=False))
+    emotions = clips["emotion"].iloc[chosen].map(CLASSES.index).to_numpy(np.int64)
+    _write_clips(folder / "unseen.npz", [copy.clip(int(row)) for row in chosen], emotions=emotions)
+
+
+def _write_clips(path: Path, parts: list[NDArray[np.float32]], **more: NDArray[np.int64]) -> None:
+    lengths = np.array([len(part) for part in parts], np.int64)
+    np.savez_compressed(path, frames=np.concatenate(parts).astype(np.float16), lengths=lengths, **more)
 
 
 def predict(

@@ -1,0 +1,114 @@
+"""What is known of the wearer's ordinary voice: means of voiced frames, in one small JSON file. Never sound.
+
+Learned from a minute of ordinary speech (`outcry calibrate`); the network then sees every frame a second time
+less these means. Personal: `outcry forget` erases the file, nothing sends it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from device.errors import BadDataError, MissingInputError
+from device.features import FRAME_SIZE, HOP_SAMPLES, PARAMETERS, SAMPLE_RATE
+from device.view import VOICING, ViewParameters
+
+FILE_NAME = "wearer.json"
+LEAST_S = 1.0
+ENOUGH_S = 20.0
+_BYTES = 64 * 1024
+
+
+def digest(view: ViewParameters) -> str:
+    """Names the feature and view parameters that means were learned with."""
+    told = PARAMETERS.digest().encode() + msgspec.json.encode(view)
+    return hashlib.sha256(told).hexdigest()[:16]
+
+
+class Wearer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Means (F,) of `seconds` of voiced sound; `parameters` is `digest` of what they were learned with.
+
+    `microphone` is empty when they were learned from files: then they fit any.
+    """
+
+    means: tuple[float, ...]
+    seconds: float
+    parameters: str
+    microphone: str = ""
+
+    def __post_init__(self) -> None:
+        """Refuse what is no mean frame."""
+        if len(self.means) != FRAME_SIZE or not np.isfinite(self.means).all():
+            raise ValueError(f"means: {FRAME_SIZE} finite numbers are needed")
+
+    def fits(self, view: ViewParameters, microphone: str | None = None) -> bool:
+        """Whether it was learned with these parameters, and through this microphone where one is named."""
+        heard_here = not self.microphone or microphone is None or self.microphone == microphone
+        return self.parameters == digest(view) and heard_here
+
+    @property
+    def enough(self) -> bool:
+        """Whether more sound would hardly help."""
+        return self.seconds >= ENOUGH_S
+
+
+class Learner:
+    """Sums up voiced frames until there are enough of them."""
+
+    def __init__(self) -> None:
+        self._sums = np.zeros(FRAME_SIZE)
+        self._count = 0
+
+    def push(self, frames: NDArray[np.float32]) -> None:
+        """Count in the voiced ones of frames (n, F)."""
+        voiced = frames[frames[:, VOICING] >= PARAMETERS.voicing_threshold].astype(np.float64)
+        self._sums += voiced.sum(axis=0)
+        self._count += len(voiced)
+
+    @property
+    def seconds(self) -> float:
+        """Voiced sound so far."""
+        return self._count * HOP_SAMPLES / SAMPLE_RATE
+
+    def wearer(self, view: ViewParameters, microphone: str = "") -> Wearer:
+        """What was learned. Raises BadDataError where it is less than a second of voice."""
+        if self.seconds < LEAST_S:
+            raise BadDataError(
+                f"only {self.seconds:.1f} s of voice were heard, at least {LEAST_S:.0f} s are needed: "
+                "speak for a minute as you ordinarily do, near the microphone"
+            )
+        means = tuple(float(f"{x:.6g}") for x in self._sums / self._count)
+        return Wearer(means, round(self.seconds, 2), digest(view), microphone)
+
+
+def load(path: Path) -> Wearer:
+    """Read a wearer's file. Raises MissingInputError or BadDataError."""
+    try:
+        with path.open("rb") as file:
+            return msgspec.json.decode(file.read(_BYTES), type=Wearer)
+    except FileNotFoundError:
+        raise MissingInputError(f"wearer file {path}: not there; `outcry calibrate` makes one") from None
+    except OSError as error:
+        raise BadDataError(f"wearer file {path}: can't be read ({os.strerror(error.errno or 0)})") from None
+    except (msgspec.MsgspecError, ValueError) as error:
+        raise BadDataError(f"wearer file {path}: {error}; run `outcry calibrate` again") from None
+
+
+def save(wearer: Wearer, path: Path) -> None:
+    """Write a wearer's file, whole or not at all, for its owner's eyes only."""
+    fresh = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        handle = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(handle, "wb") as file:
+            file.write(msgspec.json.encode(wearer) + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
+        fresh.replace(path)
+    except OSError as error:
+        fresh.unlink(missing_ok=True)
+        raise BadDataError(f"wearer file {path}: can't be written ({os.strerror(error.errno or 0)})") from None
