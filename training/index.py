@@ -160,16 +160,20 @@ def _names(
 ) -> Iterator[tuple[str, Clip]]:
     """Those files of one corpus whose names (and tables) tell what they are; the others become problems."""
     folder = root / corpus.name
-    for path in paths:
-        if path.suffix.lower() not in SUFFIXES:
-            continue
+    before: Path | None = None
+    for path in (path for path in paths if path.suffix.lower() in SUFFIXES):
         relative = path.relative_to(root).as_posix()
+        problem = {"path": relative, "corpus": corpus.name}
         name = corpus.files.fullmatch(path.relative_to(folder).with_suffix("").as_posix())
+        if before is not None and before.with_suffix("") == path.with_suffix(""):
+            problems.append(problem | {"kind": "double", "detail": f"also there as {before.suffix}"})
+            continue
+        before = path
         try:
             yield relative, corpus.read(_known(name, corpus), folder)
         except (UnknownLabelError, LeftOutError) as error:
             kind = "left out" if isinstance(error, LeftOutError) else "unknown label"
-            problems.append({"path": relative, "corpus": corpus.name, "kind": kind, "detail": str(error)})
+            problems.append(problem | {"kind": kind, "detail": str(error)})
 
 
 def _known(name: re.Match[str] | None, corpus: Corpus) -> re.Match[str]:

@@ -94,7 +94,11 @@ def grouped_kfold(clips: pd.DataFrame, fold: int, *, folds: int = 5, seed: int =
         raise UsageError(f"{groups.nunique()} speakers or recordings do not make {folds} folds; take fewer")
     maker = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
     number = np.zeros(len(clips), int)
-    for at, (_, rows) in enumerate(maker.split(clips, clips["emotion"], groups)):
+    # An emotion with fewer clips than folds can't be in all of them: it goes where its speakers go.
+    emotion = clips["emotion"]
+    counts = emotion.value_counts()
+    emotion = emotion.where(emotion.map(counts) >= folds, counts.index[0])
+    for at, (_, rows) in enumerate(maker.split(clips, emotion, groups)):
         number[rows] = at
     part = pd.Series(TRAIN, index=clips.index, dtype="object")
     part[number == fold] = TEST
