@@ -287,19 +287,23 @@ def test_again_keeps_everything(installed: Debian, wheelhouse: Path) -> None:
     config.write_text(config.read_text().replace('place = ""', 'place = "kitchen"'))
     (installed.path / "var/lib/outcry/journal.jsonl").write_text("{}\n")
     version = releases.version_of(wheelhouse)
+    dropin = installed.path / "etc/systemd/system/outcry.service.d/local-network.conf"
     releases.bring(installed.path, wheelhouse)
-    installed.run(INSTALL)
+    installed.run(INSTALL, "--local-network")
     assert current(installed) == f"{version}-2"
+    assert "IPAddressDeny=any" in dropin.read_text()
     later = releases.variant(wheelhouse, wheelhouse.parent / "later", "9.0.0")
     releases.bring(installed.path, later, "later")
     installed.run("/root/later/systemd/install.sh")
     assert current(installed) == "9.0.0-1"
+    assert dropin.exists(), "a later run that does not name the network keeps the choice"
     # The one before stays for --rollback, older ones go.
     assert release_names(installed) == [f"{version}-2", "9.0.0-1"]
     assert 'place = "kitchen"' in config.read_text()
     assert (installed.path / "var/lib/outcry/journal.jsonl").read_text() == "{}\n"
-    installed.run("/opt/outcry/current/systemd/install.sh", "--rollback")
+    installed.run("/opt/outcry/current/systemd/install.sh", "--rollback", "--any-network")
     assert current(installed) == f"{version}-2"
+    assert not dropin.exists()
 
 
 def test_a_config_that_does_not_validate(installed: Debian, wheelhouse: Path) -> None:
@@ -353,14 +357,3 @@ def test_purge_leaves_nothing(installed: Debian) -> None:
     ]
     assert left == []
     assert "outcry" not in (installed.path / "etc/passwd").read_text()
-
-
-def test_local_network(installed: Debian, wheelhouse: Path) -> None:
-    dropin = installed.path / "etc/systemd/system/outcry.service.d/local-network.conf"
-    releases.bring(installed.path, wheelhouse)
-    installed.run(INSTALL, "--local-network")
-    assert "IPAddressDeny=any" in dropin.read_text()
-    installed.run(INSTALL)
-    assert dropin.exists(), "a later run without the option keeps the choice"
-    installed.run(INSTALL, "--any-network")
-    assert not dropin.exists()
