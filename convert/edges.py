@@ -1,4 +1,4 @@
-"""Edit the converted flatbuffer: int8 states at the boundary, named and ordered tensors, and the checks on what is left.
+"""Edit the converted flatbuffer: int8 states at the boundary, named and ordered, and the checks on what is left.
 
 The converter quantises the body but leaves every input and output float: a QUANTIZE behind each input, a
 DEQUANTIZE before each output. States go from output to input raw, so theirs are cut off; those of `input` and
@@ -46,9 +46,7 @@ class Flatbuffer:
     def __init__(self, content: bytes) -> None:
         self._model: Any = schema.ModelT.InitFromObj(schema.Model.GetRootAs(content, 0))
         if len(self._model.subgraphs) != 1:
-            raise BadDataError(
-                f"network: {len(self._model.subgraphs)} graphs, expected one without control flow"
-            )
+            raise BadDataError(f"network: {len(self._model.subgraphs)} graphs, expected one without control flow")
         self._graph = self._model.subgraphs[0]
 
     def content(self) -> bytes:
@@ -90,18 +88,12 @@ class Flatbuffer:
         for op in self.operators():
             floats = "FLOAT32" in (*op.inputs, *op.outputs)
             if op.name in ("CUSTOM", "WHILE", "CALL_ONCE", "VAR_HANDLE", "READ_VARIABLE"):
-                raise BadDataError(
-                    f"network: operator {op.name} is left, the device runs plain operators only"
-                )
+                raise BadDataError(f"network: operator {op.name} is left, the device runs plain operators only")
             if floats and op.name not in _EDGES:
                 raise BadDataError(f"network: operator {op.name} computes in float ({', '.join(op.inputs)})")
-        edges = [
-            op.name for op in self.operators() if op.name in _EDGES and "FLOAT32" in (*op.inputs, *op.outputs)
-        ]
+        edges = [op.name for op in self.operators() if op.name in _EDGES and "FLOAT32" in (*op.inputs, *op.outputs)]
         if sorted(edges) != ["DEQUANTIZE", "QUANTIZE"]:
-            raise BadDataError(
-                f"network: expected one QUANTIZE and one DEQUANTIZE at the edges, found {edges}"
-            )
+            raise BadDataError(f"network: expected one QUANTIZE and one DEQUANTIZE at the edges, found {edges}")
 
     def _name(self, operator: Any) -> str:
         code = self._model.operatorCodes[operator.opcodeIndex]
@@ -110,8 +102,7 @@ class Flatbuffer:
     def _signature(self) -> tuple[dict[str, int], dict[str, int]]:
         (signature,) = self._model.signatureDefs
         return tuple(
-            {entry.name.decode(): entry.tensorIndex for entry in part}
-            for part in (signature.inputs, signature.outputs)
+            {entry.name.decode(): entry.tensorIndex for entry in part} for part in (signature.inputs, signature.outputs)
         )
 
     def _cut(self, tensor: int, kind: str) -> int:
@@ -140,9 +131,7 @@ class Flatbuffer:
             raise BadDataError(f"network: tensor {name} is not int8 with one scale")
         return Quantised(float(found.scale[0]), int(found.zeroPoint[0]))
 
-    def _set_boundary(
-        self, inputs: dict[str, int], outputs: dict[str, int], first: list[str], last: list[str]
-    ) -> None:
+    def _set_boundary(self, inputs: dict[str, int], outputs: dict[str, int], first: list[str], last: list[str]) -> None:
         """Name and order what goes in and out, in the graph and in its signature."""
         (signature,) = self._model.signatureDefs
         for part, names, tensors in ((signature.inputs, first, inputs), (signature.outputs, last, outputs)):

@@ -99,9 +99,7 @@ class FoldedNetwork:
     @property
     def input_size(self) -> int:
         """Numbers of a frame's view."""
-        first = (
-            self.convolutions[0].kernel.shape[1] if self.convolutions else self.recurrences[0].kernel.shape[0]
-        )
+        first = self.convolutions[0].kernel.shape[1] if self.convolutions else self.recurrences[0].kernel.shape[0]
         return int(first)
 
     @property
@@ -163,9 +161,7 @@ def fold(model: keras.Model) -> FoldedNetwork:
         gain = offset = None
     if len(road) != 1 or not isinstance(road[0], keras.layers.Dense) or not recurrences:
         odd = road[0] if road else model
-        raise BadDataError(
-            f"network: layer {odd.name} ({type(odd).__name__}) can't be converted at this place"
-        )
+        raise BadDataError(f"network: layer {odd.name} ({type(odd).__name__}) can't be converted at this place")
     head, bias = (_values(w) for w in road[0].weights)
     return FoldedNetwork(tuple(convolutions), tuple(recurrences), head, bias)
 
@@ -191,9 +187,7 @@ def _convolution(road: list[Any], gain: Array | None, offset: Array | None) -> C
     pads = tuple(padding.padding) if padding else (0, 0)
     plain = layer.dilation_rate[0] == 1 and layer.groups == 1 and layer.padding == "valid"
     if not plain or pads != (size - stride, 0):
-        raise BadDataError(
-            f"network: {layer.name} is not causal with {size - stride} steps of past before the start"
-        )
+        raise BadDataError(f"network: {layer.name} is not causal with {size - stride} steps of past before the start")
     kernel = _values(layer.kernel)
     bias = _values(layer.bias) if layer.use_bias else np.zeros(kernel.shape[2])
     initial = np.zeros(kernel.shape[1])

@@ -61,8 +61,7 @@ class StepGraph:
         names = list(self.state_shapes)
         shapes = [self.input_shape, *self.state_shapes.values()]
         specs = [
-            tf.TensorSpec(shape, tf.float32, name=name)
-            for name, shape in zip(["input", *names], shapes, strict=True)
+            tf.TensorSpec(shape, tf.float32, name=name) for name, shape in zip(["input", *names], shapes, strict=True)
         ]
 
         @tf.function(input_signature=specs, autograph=False)

@@ -172,6 +172,16 @@ class Network:
         logits, *self._states = (interpreter.get_tensor(index) for index in self._outputs)
         return np.asarray(logits, np.float32)
 
+    def answers(self, views: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Raw logits (steps, batch, outputs, C + 2) of `views` (steps, batch, frames per step, V).
+
+        From the start, with no restart between; the stream is left as it was. The golden clip asks.
+        """
+        kept, self._states = self._states, self._initial
+        told = [self._invoke(view) for view in views]
+        self._states = kept
+        return np.stack(told)
+
     def _posterior(self, pool: _Pool, frame: int) -> Posterior:
         mean, calibration = pool.mean(), self._calibration
         scores = np.exp((mean[: self._classes] - mean[: self._classes].max()) / calibration.temperature)

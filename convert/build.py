@@ -1,0 +1,162 @@
+"""Build a model package from a run folder: fold, step graph, quantise, golden clip, card, manifest."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from convert.card import card
+from convert.fold import fold
+from convert.golden import golden_arrays, no_posteriors, packed, tolerance
+from convert.quantise import QuantisedNetwork, quantise, roll_out
+from convert.run_folder import UNMEASURED, Clips, RunFolder, Stream
+from convert.runner import KERNELS
+from convert.step import StepGraph
+from device.errors import BadDataError, UsageError
+from device.features import PARAMETERS
+from device.manifest import (
+    CARD,
+    GOLDEN,
+    MANIFEST,
+    NETWORK,
+    FileEntry,
+    FloatTensor,
+    Geometry,
+    Manifest,
+    StateTensor,
+)
+from device.package import Package, load
+from device.view import View, ViewParameters, sounding
+
+# Whole clips are judged in one window too: states must be calibrated beyond a listening window's end.
+_LONGEST_WINDOW_FRAMES = 480
+LICENCE = (
+    "Weights: trained on recordings whose licences allow research and non-commercial use (README.md names them). "
+    "Code: Apache-2.0."
+)
+
+
+@dataclass(frozen=True)
+class Label:
+    """What a package is called."""
+
+    name: str
+    version: str
+    licence: str = LICENCE
+
+
+def build(run: RunFolder, output: Path, label: Label, stream: Stream | None = None) -> Package:
+    """Write `output/NAME-VERSION/` and return it loaded; nothing is left there when something fails."""
+    target = output / f"{label.name}-{label.version}"
+    if target.exists():
+        raise UsageError(f"{target} exists; give another --version, or remove it")
+    stream = stream or run.stream()
+    view = run.view()
+    graph = StepGraph(fold(run.model()), stream.batch, stream.frames_per_step)
+    quantised = quantise(graph, roll_out(graph, windows(run.calibration(), view)))
+    manifest = _manifest(run, label, stream, graph, quantised)
+    output.mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix=".building-", dir=output))
+    try:
+        _fill(folder, run, manifest, quantised)
+        folder.chmod(0o755)
+        folder.rename(target)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    return load(target)
+
+
+def windows(clips: Clips, view: ViewParameters) -> list[NDArray[np.float32]]:
+    """Views of the clips' sound, with a wearer's means in every second; sorted by length, for they run in groups."""
+    parts = [clip[sounding(clip)][:_LONGEST_WINDOW_FRAMES] for clip in clips]
+    views = [View(view, part.mean(axis=0) if i % 2 else None).push(part) for i, part in enumerate(parts)]
+    return sorted(views, key=len)
+
+
+def _manifest(run: RunFolder, label: Label, stream: Stream, graph: StepGraph, quantised: QuantisedNetwork) -> Manifest:
+    decision = run.decision()
+    if decision is None:
+        print(f"convert: {run.path} has no decision.json; thresholds are not measured", file=sys.stderr)
+    classes = run.classes()
+    if len(classes) != graph.network.classes:
+        raise BadDataError(f"{run.path}: {len(classes)} classes, but the network's head has {graph.network.classes}")
+    made = time.gmtime(int(os.environ.get("SOURCE_DATE_EPOCH", time.time())))
+    return Manifest(
+        name=label.name,
+        version=label.version,
+        created=time.strftime("%Y-%m-%dT%H:%M:%SZ", made),
+        classes=classes,
+        features=PARAMETERS,
+        view=run.view(),
+        geometry=_geometry(stream, graph, quantised),
+        decision=decision or UNMEASURED,
+        licence=label.licence,
+        files={},
+    )
+
+
+def _geometry(stream: Stream, graph: StepGraph, quantised: QuantisedNetwork) -> Geometry:
+    states = []
+    for (name, shape), start in zip(graph.state_shapes.items(), graph.start(), strict=True):
+        edge = quantised.states[name]
+        raw = np.clip(np.round(start[0] / edge.scale) + edge.zero_point, -128, 127).astype(int)
+        # A tail's past is alike at all its steps: one number a channel, or one for all.
+        channels = raw.reshape(-1, shape[-1])[0]
+        same = bool((channels == channels[0]).all())
+        initial = int(channels[0]) if same else tuple(int(c) for c in channels)
+        states.append(StateTensor(name, shape, edge.scale, edge.zero_point, initial))
+    return Geometry(
+        frames_per_step=stream.frames_per_step,
+        batch=stream.batch,
+        window_steps=stream.window_steps,
+        hop_steps=stream.hop_steps,
+        inputs=(FloatTensor("input", graph.input_shape),),
+        states=tuple(states),
+        outputs=(FloatTensor("logits", graph.output_shape),),
+    )
+
+
+def _fill(folder: Path, run: RunFolder, manifest: Manifest, quantised: QuantisedNetwork) -> None:
+    """Write every file; the golden posteriors are asked of the package as the device opens it."""
+    arrays = golden_arrays(quantised.content, manifest, quantised.input)
+    files = {
+        NETWORK: quantised.content,
+        GOLDEN: packed(arrays | no_posteriors(manifest)),
+        CARD: card(manifest, run).encode(),
+    }
+    write(folder, manifest, files)
+    arrays |= _posteriors(load(folder))
+    write(folder, manifest, files | {GOLDEN: packed(arrays)})
+
+
+def _posteriors(package: Package) -> dict[str, NDArray[np.generic]]:
+    from device.golden import hear
+
+    found: dict[str, NDArray[np.generic]] = {}
+    for kernels in KERNELS:
+        found[f"posteriors_{kernels}"] = hear(package, kernels, wearer=False)
+        found[f"wearer_posteriors_{kernels}"] = hear(package, kernels, wearer=True)
+    pairs = ("posteriors", "wearer_posteriors")
+    found["tolerance"] = max(tolerance({k: found[f"{p}_{k}"] for k in KERNELS}) for p in pairs)
+    return found
+
+
+def write(folder: Path, manifest: Manifest, files: dict[str, bytes]) -> None:
+    """Write `files` and the manifest that names them, each on the disk before this returns."""
+    entries = {n: FileEntry(hashlib.sha256(data).hexdigest(), len(data)) for n, data in sorted(files.items())}
+    whole = msgspec.structs.replace(manifest, files=entries)
+    raw = msgspec.json.format(msgspec.json.encode(whole), indent=1) + b"\n"
+    for name, data in {**files, MANIFEST: raw}.items():
+        with (folder / name).open("wb") as file:
+            file.write(data)
+            os.fsync(file.fileno())
