@@ -1,7 +1,7 @@
 """Frames of every clip, as recorded and as `augment.py` might have heard it: one memory-mapped file a copy.
 
 Copy 0 is the recording; copy 1, 2, ... are augmented with seeds made of the copy's number, the clip's path and
-its speaker, so a copy is the same wherever it is made. Frames are float16: half the memory, and finer than any microphone.
+its speaker, so a copy is the same wherever it is made. Frames are float16: half the memory, and fine enough.
 """
 
 from __future__ import annotations

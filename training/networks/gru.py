@@ -118,10 +118,7 @@ class GateNormalisedGRU(keras.layers.Layer):
         if drops is not None:
             sequence = sequence * drops["input"][:, None, :]
         linear = ops.matmul(sequence, self.kernel)
-        if self.normalise:
-            linear = self._normalise_input(linear, valid, training)
-        else:
-            linear = linear + self.beta_x
+        linear = self._normalise_input(linear, valid, training) if self.normalise else linear + self.beta_x
         states = self._scan(linear, valid, training, drops)
         if training and self.dropout:
             states = keras.random.dropout(states, self.dropout, seed=self.seed_generator)
@@ -230,6 +227,14 @@ class AttentionPooling(keras.layers.Layer):
     shape (batch, steps). Output: shape (batch, outputs).
     """
 
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.supports_masking = True
+
+    def compute_mask(self, *_: Any, **__: Any) -> None:
+        """No steps are left to mask."""
+        return
+
     def call(self, logits: Any, valid: Any) -> Any:
         """Pool over the valid steps."""
         attention = logits[:, :, -1] + (valid - 1.0) * 1e9
@@ -239,7 +244,7 @@ class AttentionPooling(keras.layers.Layer):
 
 def danger_gru(
     *,
-    frames: int,
+    frames: int | None,
     view_size: int,
     classes: int,
     convolutions: tuple[tuple[int, int, int], ...] = ((96, 5, 2), (128, 5, 2)),
@@ -260,7 +265,7 @@ def danger_gru(
     streams with a tail of k - s frames as its state, and every step of the graph needs whole strides only.
 
     Args:
-        frames: length of the training crops; a multiple of the product of the strides.
+        frames: length of all sequences, or None; each a multiple of the product of the strides.
         view_size: numbers of a frame's view.
         classes: emotions of the head.
         convolutions: (channels, kernel, stride) each.
