@@ -1,0 +1,5 @@
+"""`python -m device` is `outcry`."""
+
+from device.cli import main
+
+main()

@@ -1,0 +1,133 @@
+"""The main road from a chunk of sound to a Decision, for `run`, `replay` and `bench` alike.
+
+    Chunk -> gate -> features -> network -> decision
+
+It knows no clock: every time comes with the chunk, so a replay's seconds count from the file's start.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from device.audio import Chunk
+from device.config import Config
+from device.decision import Decider, Decision, DecisionParameters
+from device.features import HOP_SAMPLES, PARAMETERS, SAMPLE_RATE, FeatureStream
+from device.gate import SilenceGate
+from device.manifest import Manifest
+from device.network import Network, Posterior
+
+_FULL_SCALE = 32768.0
+_QUIETEST = 1e-6  # -120 dBFS: the level of digital silence
+
+
+class Stopwatch(Protocol):
+    """Takes the CPU seconds of one stage of the road; only `bench` has one."""
+
+    def add(self, stage: str, seconds: float) -> None:
+        """Add to a stage's sum."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """What the road made of one network step, or of a chunk that the gate held back (`posterior` None)."""
+
+    t_s: float
+    posterior: Posterior | None
+    decision: Decision
+    loudness_dbfs: float
+
+
+def decision_parameters(manifest: Manifest, config: Config) -> DecisionParameters:
+    """The package's parameters for the configured sensitivity, with the configuration's overrides."""
+    named = manifest.decision.sensitivities[config.model.sensitivity]
+    return DecisionParameters(
+        threshold=named.threshold, release=named.release, smooth_s=named.smooth_s, n=named.n, m=named.m
+    ).overridden(config.decision)
+
+
+def loudness_dbfs(chunk: Chunk) -> float:
+    """Root mean square of a chunk in dB below full scale."""
+    power = float(np.mean(np.square(chunk.samples, dtype=np.float32))) if len(chunk.samples) else 0.0
+    return float(20 * np.log10(max(np.sqrt(power) / _FULL_SCALE, _QUIETEST)))
+
+
+class Road:
+    """Chunks in, a `Heard` out for every network step; states restart after a gap and after silence."""
+
+    def __init__(
+        self,
+        network: Network,
+        parameters: DecisionParameters,
+        gate: SilenceGate | None = None,
+        stopwatch: Stopwatch | None = None,
+    ) -> None:
+        self.network = network
+        self.decider = Decider(parameters)
+        self.stepped_at: float | None = None
+        """`heard_at` of the last chunk that a network step or the gate answered for."""
+        self._gate = gate
+        self._stopwatch = stopwatch
+        self._features = FeatureStream()
+        self.reset()
+
+    def reset(self) -> None:
+        """Start anew, as after a gap: what was heard before says nothing of what comes."""
+        self._features.reset()
+        self.network.reset()
+        self.decider.reset()
+        self._samples = 0
+        self._decided_s = -float("inf")
+
+    def push(self, chunk: Chunk) -> list[Heard]:
+        """Take one chunk; what became of it, oldest first."""
+        if chunk.gap:
+            self.reset()
+        loudness = loudness_dbfs(chunk)
+        wanted = [chunk] if self._gate is None else self._gate.push(chunk)
+        if not wanted:
+            self.stepped_at = chunk.heard_at
+            return [Heard(chunk.heard_at, None, self._decide(chunk.heard_at, 0.0), loudness)]
+        heard = [one for piece in wanted for one in self._hear(piece, restarted=piece is not chunk)]
+        if heard:
+            self.stepped_at = chunk.heard_at
+        return heard
+
+    def _hear(self, chunk: Chunk, restarted: bool) -> list[Heard]:
+        if chunk.gap and restarted:
+            # The gate opens: the silence was heard, so what was decided stands; only the window is new.
+            self._features.reset()
+            self.network.reset()
+            self._samples = 0
+        self._samples += len(chunk.samples)
+        started = time.thread_time() if self._stopwatch else 0.0
+        frames = self._features.push(chunk.samples)
+        started = self._took("features", started)
+        posteriors = self.network.push(frames)
+        started = self._took("network", started)
+        loudness = loudness_dbfs(chunk)
+        heard = []
+        for posterior in posteriors:
+            # Counted back from the chunk's own time: the sample clock drifts by seconds a day.
+            ends = posterior.frame * HOP_SAMPLES + PARAMETERS.window_samples
+            t_s = chunk.heard_at - (self._samples - ends) / SAMPLE_RATE
+            heard.append(Heard(t_s, posterior, self._decide(t_s, posterior.danger), loudness))
+        self._took("decision", started)
+        return heard
+
+    def _decide(self, t_s: float, danger: float) -> Decision:
+        # What the gate held back and hands over late must not turn the decision's clock back.
+        self._decided_s = max(t_s, self._decided_s)
+        return self.decider.update(self._decided_s, danger)
+
+    def _took(self, stage: str, started: float) -> float:
+        if self._stopwatch is None:
+            return 0.0
+        now = time.thread_time()
+        self._stopwatch.add(stage, now - started)
+        return now
