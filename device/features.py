@@ -7,7 +7,8 @@ The coefficients follow the formula of `python_speech_features.mfcc` (its oracle
 ceplifter=0, appendEnergy=False, winfunc=numpy.hamming`, over whole windows only.
 
 F0 and voicing come from the autocorrelation of the last 40 ms, divided by that of the window
-(Boersma, "Accurate short-term analysis of the fundamental frequency", IFA Proceedings 17, 1993).
+(Boersma, "Accurate short-term analysis of the fundamental frequency", IFA Proceedings 17, 1993). Lags are whole periods of 4 kHz: above some 500 Hz (a shrill
+scream) the peak that wins may be a multiple of the period.
 """
 
 from __future__ import annotations
@@ -117,12 +118,13 @@ def dct_matrix() -> NDArray[np.float64]:
 @lru_cache(maxsize=1)
 def _pitch_constants() -> tuple[NDArray[np.float64], NDArray[np.float64], int]:
     """Window; weight of each lag (1 / autocorrelation of the window, less for longer lags); first lag."""
-    window = np.hanning(_SLOW_WINDOW + 2)[1:-1]
+    window: NDArray[np.float64] = np.hanning(_SLOW_WINDOW + 2)[1:-1]
     own = np.fft.irfft(np.abs(np.fft.rfft(window, _PITCH_FFT)) ** 2, _PITCH_FFT)
     first = int(_LAG_RATE // PARAMETERS.f0_high_hz) - 1
     lags = np.arange(first, int(np.ceil(_LAG_RATE / PARAMETERS.f0_low_hz)) + 2)
     octaves = np.log2(lags / _LAG_RATE * PARAMETERS.f0_high_hz)
-    return window, own[0] / own[lags] * (1 - _OCTAVE_COST * octaves), first
+    weight: NDArray[np.float64] = own[0] / own[lags] * (1 - _OCTAVE_COST * octaves)
+    return window, weight, first
 
 
 def _pitch(windows: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
