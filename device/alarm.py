@@ -19,6 +19,8 @@ from device.config import AlarmSection
 from device.decision import Decision
 from device.events import NOTHING_HEARD, Command, Effect, Evidence, Mode, Note, Receipt, Told
 
+# A row of presses, or a hold, that began in time is heard out before the pre-alert becomes an alert.
+TOUCH_GRACE_S: Final = 3.0
 WEARER: Final = "wearer"
 DEVICE: Final = "device"
 
@@ -61,7 +63,7 @@ class Alarm:
         # With guardians' keys the broker lets through only what is signed.
         self._must_ask = parameters.remote_needs_press and has_button and not guardians_known
         self._new_id = new_id
-        self._pre_alert_until_s = 0.0
+        self._pre_alert_since_s = self._pre_alert_until_s = 0.0
         self._deaf_until_s: float | None = None
         self._told_s = 0.0  # when the standing alert was told last
         self._danger_s = 0.0  # when danger was seen last
@@ -134,6 +136,14 @@ class Alarm:
         """SOS: whatever the mode, an alert."""
         return [*self.tick(t_s), self._raise(t_s, "sos", by=WEARER)]
 
+    def touch(self, t_s: float) -> list[Effect]:
+        """Note that the button went down; what it means comes later, as `press` or `hold`."""
+        effects = self.tick(t_s)
+        if self.mode == "pre_alert":
+            latest_s = self._pre_alert_since_s + self._parameters.pre_alert_s + TOUCH_GRACE_S
+            self._pre_alert_until_s = max(self._pre_alert_until_s, min(t_s + TOUCH_GRACE_S, latest_s))
+        return effects
+
     def press(self, t_s: float, count: int) -> list[Effect]:
         """Take in `count` short presses in a row, counted by the panel."""
         effects = self.tick(t_s)
@@ -191,7 +201,7 @@ class Alarm:
         self._below = self.standing
         self.standing = Standing(self._new_id(), duress=bool(self._below and self._below.duress))
         self.mode, self.asked = "pre_alert", None
-        self._pre_alert_until_s = t_s + self._parameters.pre_alert_s
+        self._pre_alert_since_s, self._pre_alert_until_s = t_s, t_s + self._parameters.pre_alert_s
         self._evidence = evidence
         private = not self._parameters.publish_pre_alert
         told = Told("pre_alert", self.standing.id, evidence=evidence, private=private)

@@ -114,9 +114,7 @@ def test_pre_alert_a_cancel_that_others_must_hear_of_is_told() -> None:
     assert effect.audience == "alert"
 
 
-@pytest.mark.parametrize(
-    "how", [{"has_button": False}, {"guardians_known": True}, {"remote_needs_press": False}]
-)
+@pytest.mark.parametrize("how", [{"has_button": False}, {"guardians_known": True}, {"remote_needs_press": False}])
 def test_pre_alert_an_allowed_remote_cancel_ends_it_and_is_always_told(how: dict[str, bool]) -> None:
     alarm = brought_to("pre_alert", **how)
     [effect] = alarm.command(105, asked("cancel"))
@@ -156,6 +154,21 @@ def test_pre_alert_ten_seconds_pass_whatever_the_danger_does_meanwhile() -> None
     [effect] = alarm.tick(110)
     assert (effect.kind, effect.id, effect.audience, effect.evidence) == ("alert", "id-1", "alert", HEARD)
     assert alarm.mode == "alert"
+
+
+def test_a_press_that_began_in_time_is_heard_out() -> None:
+    alarm = brought_to("pre_alert")
+    alarm.touch(109.9)
+    assert alarm.tick(110.2) == []
+    assert kinds(alarm.press(110.3, 1)) == ["cancelled"]
+
+
+def test_a_finger_that_lies_on_the_button_holds_no_alert_up() -> None:
+    alarm = brought_to("pre_alert")
+    for tenth in range(1060, 1130, 4):
+        alarm.touch(tenth / 10)
+    assert alarm.mode == "pre_alert"
+    assert kinds(alarm.touch(113)) == ["alert"]
 
 
 def test_pre_alert_the_alert_carries_the_strongest_evidence() -> None:
@@ -415,9 +428,7 @@ def test_duress_armed_three_presses_still_disarm() -> None:
         ("acknowledged", "clear", "cleared"),
     ],
 )
-def test_a_remote_command_waits_for_the_press_and_names_the_guardian(
-    mode: Mode, verb: str, outcome: str
-) -> None:
+def test_a_remote_command_waits_for_the_press_and_names_the_guardian(mode: Mode, verb: str, outcome: str) -> None:
     alarm = brought_to(mode)
     effects = alarm.command(101, asked(verb, 600))
     assert kinds(effects) == []
