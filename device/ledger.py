@@ -51,9 +51,7 @@ class Ledger:
 
     def __init__(self, path: Path) -> None:
         fresh = not path.exists()
-        self._db = sqlite3.connect(
-            path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
-        )
+        self._db = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
         try:
             self._open()
             if fresh:
@@ -128,9 +126,7 @@ class Ledger:
         """Keep one note, and of all of them the last NOTES_KEPT."""
         with self._transaction():
             self._db.execute("INSERT OR REPLACE INTO notes VALUES (?, ?, ?)", (scope, token, value))
-            self._db.execute(
-                "DELETE FROM notes WHERE rowid <= (SELECT max(rowid) FROM notes) - ?", (NOTES_KEPT,)
-            )
+            self._db.execute("DELETE FROM notes WHERE rowid <= (SELECT max(rowid) FROM notes) - ?", (NOTES_KEPT,))
 
     def facts(self) -> dict[str, str]:
         """All facts by name."""

@@ -39,6 +39,7 @@ REFUSED_RETRY_S: Final = 30.0
 # PUBACK reason codes from here on are errors (MQTT 5, 2.4); 0 and 16 (nobody subscribed) are not.
 FIRST_ERROR_REASON: Final = 128
 GUARDIAN_ANSWERED: Final = "guardian_answered"
+LATEST_ALERT: Final = "latest_alert"
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -90,6 +91,12 @@ class Outbox:
         """How many events the broker does not have yet."""
         with self._lock:
             return sum(row.sent == 0 for row in self._shelf.rows.values())
+
+    @property
+    def alert_waits(self) -> bool:
+        """Whether the broker lacks an alert, or what became of one."""
+        with self._lock:
+            return any(row.topic == "alert" and row.sent == 0 for row in self._shelf.rows.values())
 
     @property
     def waiting(self) -> int:
@@ -150,10 +157,14 @@ class Outbox:
                 self._shelf.write([msgspec.structs.replace(row, sent=row.sent + 1, due=now + wait_s)])
             return True
 
-    def receipt(self, event_id: str) -> bool:
-        """Somebody has the alert: end its repeats. True when it was waiting."""
+    def receipt(self, event_id: str, *, by_client: bool = True) -> bool:
+        """Somebody has the alert: end its repeats. True when it was waiting.
+
+        `by_client`: a guardian's client answered by itself, so from now on alerts are repeated for a day.
+        """
         with self._lock:
-            self._shelf.keep(GUARDIAN_ANSWERED, "yes")
+            if by_client:
+                self._shelf.keep(GUARDIAN_ANSWERED, "yes")
             waiting = self._alerts(event_id)
             self._shelf.write([], waiting)
             return bool(waiting)
@@ -164,10 +175,9 @@ class Outbox:
             self._end_rows(self._alerts(event_id))
 
     def latest_alert(self) -> str | None:
-        """Return the id of the newest alert that still waits for a receipt."""
+        """Return the id of the alert that was told last and is not over, also after its receipt."""
         with self._lock:
-            alerts = self._alerts()
-            return alerts[-1].id if alerts else None
+            return self._shelf.facts.get(LATEST_ALERT) or None
 
     def status(self, event_id: str) -> Literal["queued", "sent", "over"]:
         """Tell whether the broker has an alert yet (`sent`); `over`: received, ended or capped."""
@@ -240,6 +250,8 @@ class Outbox:
             self._end_rows(self._alerts())
         elif event.kind in ENDING_KINDS:
             self._end_rows(self._alerts(event.id))
+            if event.kind != "acknowledged" and event.id == self.latest_alert():
+                self._shelf.keep(LATEST_ALERT, "")
 
     def _end_rows(self, rows: list[Waiting]) -> None:
         told = [row for row in rows if row.sent > 0]
@@ -263,10 +275,13 @@ class Outbox:
         if dropped:
             self.dropped += len(dropped)
             log.warning("The outbox is full: dropped %d old events (%d in sum)", len(dropped), self.dropped)
-        if topic == "alert":
-            return self._shelf.insert_counted(row, dropped)
-        self._shelf.write([row], dropped)
-        return 0
+        if topic != "alert":
+            self._shelf.write([row], dropped)
+            return 0
+        seq = self._shelf.insert_counted(row, dropped)
+        if row.is_repeated:
+            self._shelf.keep(LATEST_ALERT, event.id)
+        return seq
 
     def _in_excess(self, wanted_bytes: int) -> list[Waiting]:
         """What has to go for the bound: telemetry first, the short-lived before the rest; no unsent alert."""

@@ -136,9 +136,7 @@ class Shelf:
         # What another boot scheduled is due now: its clock is gone.
         now = self._clock()
         scheduled = [
-            row
-            if row.due_boot == self._boot_id
-            else msgspec.structs.replace(row, due=now, due_boot=self._boot_id)
+            row if row.due_boot == self._boot_id else msgspec.structs.replace(row, due=now, due_boot=self._boot_id)
             for row in left
         ]
         self.rows = {row.number: row for row in scheduled + moved}

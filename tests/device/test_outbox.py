@@ -180,6 +180,20 @@ def test_a_new_alert_takes_the_place_of_the_old_one(opened):
     assert outbox.latest_alert() == "new"
 
 
+def test_the_latest_alert_is_known_until_it_is_over_also_after_its_receipt_and_a_restart(opened):
+    outbox = opened()
+    assert outbox.latest_alert() is None
+    outbox.add(event("alert", "a"), "alert", now=0.0)
+    outbox.receipt("a")
+    outbox.add(event("acknowledged", "a"), "alert", now=1.0)
+    again = opened()
+    assert again.latest_alert() == "a"
+    again.add(event("cleared", "another"), "alert", now=2.0)
+    assert again.latest_alert() == "a"
+    again.add(event("cleared", "a"), "alert", now=3.0)
+    assert opened().latest_alert() is None
+
+
 def test_danger_again_makes_the_same_alert_due_at_once(opened):
     outbox = opened()
     alert = event("alert")

@@ -1,0 +1,384 @@
+"""The one owner of the connection to the broker: what waits in the outbox goes out, commands come in.
+
+One thread makes a Link, keeps it while it lasts and makes the next, for ever: a broker that is not there yet,
+restarts, hangs, is replaced or refuses the password is only a reason to try again, said in words once. Identity
+and order are the outbox's; a message without its PUBACK is sent again over the next link.
+"""
+
+import logging
+import random
+import threading
+import time
+from collections.abc import Callable
+from typing import Any, Final
+
+import msgspec
+
+from device import board, events
+from device.config import MqttSection
+from device.events import Command, Receipt, State
+from device.guardians import Gate, RefusedError
+from device.link import Link, Message
+from device.outbox import FIRST_ERROR_REASON, Outbox
+from device.reasons import LinkError, Settings, reason_in_words
+from device.waiting import Row
+
+log = logging.getLogger(__name__)
+
+BACKOFF_LEAST_S: Final = 1.0
+# While an alert waits nobody wants a minute to pass: try this often, whatever happened before.
+BACKOFF_WITH_ALERT_S: Final = 5.0
+# A publication whose PUBACK does not come for so long means that the link is dead, keepalive or not.
+PUBACK_TIMEOUT_S: Final = 10.0
+# Two links in a row that broke so soon look like a rival with the same client id.
+SHORT_LIFE_S: Final = 5.0
+IN_FLIGHT: Final = 20
+LONGEST_WAIT_S: Final = 5.0
+REFUSALS_TOLD_EVERY_S: Final = 60.0
+ANNOUNCE_AFTER_S: Final = (1.0, 5.0)
+NOT_AUTHORISED: Final = 135
+# PUBACK: the broker took it, but nobody is subscribed just now.
+NOBODY_SUBSCRIBED: Final = 16
+RIVAL: Final = (
+    "the connection breaks again and again right after it is made: another client probably uses the client id"
+    " {client_id} (or the broker can't serve it); give every device its own device.name"
+)
+
+
+class Announcement(msgspec.Struct, frozen=True):
+    """A retained message for somebody who says `online` at his own start and then wants it again.
+
+    An empty payload takes back what was published on the topic before.
+    """
+
+    topic: str
+    payload: bytes
+    status_topic: str
+
+
+class Broker:
+    """Start it, tell it to `wake` when the outbox has something, stop it. Callbacks run in its thread."""
+
+    def __init__(
+        self,
+        mqtt: MqttSection,
+        device: str,
+        outbox: Outbox,
+        on_command: Callable[[Command], None],
+        on_receipt: Callable[[Receipt], None],
+        *,
+        password: str | None = None,
+        announcement: Announcement | None = None,
+        on_delivered: Callable[[Row], None] | None = None,
+        on_refused: Callable[[str], None] | None = None,
+        wall: Callable[[], float | None] | None = None,
+    ) -> None:
+        """`on_delivered`: the broker has a row. `on_refused`: why a command or receipt did not count.
+
+        `wall`: Unix seconds, or None while the clock is not set.
+        """
+        self.connected = False
+        self.last_error: str | None = None
+        self.nobody_listens = False
+        self._mqtt = mqtt
+        self._base = f"outcry/{device}"
+        self._outbox = outbox
+        self._on_command = on_command
+        self._on_receipt = on_receipt
+        self._on_delivered = on_delivered or (lambda row: None)
+        self._on_refused = on_refused or (lambda text: None)
+        self._gate = Gate(device, mqtt.guardian_keys, outbox, wall or _wall)
+        self._settings = Settings(
+            host=mqtt.host,
+            port=mqtt.port or (8883 if mqtt.tls else 1883),
+            client_id=f"outcry-{device}",
+            tls=mqtt.tls,
+            ca_file=mqtt.ca_file,
+            cert_file=mqtt.cert_file,
+            key_file=mqtt.key_file,
+            username=mqtt.username,
+            password=password,
+            keepalive_s=mqtt.keepalive_s,
+            will_topic=f"{self._base}/availability",
+        )
+        self._announcement = announcement
+        self._announce_at: float | None = None
+        self._thread = threading.Thread(target=self._run, name="mqtt", daemon=True)
+        self._stopping = threading.Event()
+        self._nudge = threading.Event()
+        self._link: Link | None = None
+        self._state: bytes | None = None
+        self._state_is_new = False
+        self._level: bytes | None = None
+        # Publications whose PUBACK has not come: the number in this link -> topic, row, since when.
+        self._in_flight: dict[int, tuple[str, Row | None, float]] = {}
+        self._denied: set[str] = set()
+        self._was_ever_connected = False
+        self._short_lives = 0
+        self._refusal_told_at = float("-inf")
+
+    @property
+    def alive(self) -> bool:
+        """Whether the thread runs; if it does not although it was started, the process is to end."""
+        return self._thread.is_alive()
+
+    def start(self) -> None:
+        """Begin to connect; returns at once."""
+        self._thread.start()
+
+    def stop(self, deadline_s: float = 1.0) -> None:
+        """Send what still goes out in time, say `offline`, and let go; what is left stays in the outbox."""
+        self._deadline = time.monotonic() + deadline_s
+        self._stopping.set()
+        self.wake()
+        if self._thread.is_alive():
+            self._thread.join(deadline_s)
+
+    def wake(self) -> None:
+        """Look at the outbox now; from any thread."""
+        self._nudge.set()
+        link = self._link
+        if link is not None:
+            link.wake()
+
+    def publish_state(self, state: State) -> None:
+        """Publish the state, retained; while there is no link only the last one is kept."""
+        self._state, self._state_is_new = events.encode(state), True
+        self.wake()
+
+    def publish_level(self, danger: float, emotions: dict[str, float]) -> None:
+        """Publish the level, if the configuration wants it; it is lost while there is no link."""
+        if self._mqtt.level and self.connected:
+            self._level = msgspec.json.encode({"danger": danger, "emotions": emotions})
+            self.wake()
+
+    # --- the thread ------------------------------------------------------------------------------------
+
+    _deadline = 0.0
+
+    def _run(self) -> None:
+        wait_s = BACKOFF_LEAST_S
+        while not self._stopping.is_set():
+            began = time.monotonic()
+            try:
+                self._serve()
+            except LinkError as error:
+                lived_s = time.monotonic() - began
+                was_connected, self.connected = self.connected, False
+                self._note_end(error, lived_s)
+                if error.refused:
+                    wait_s = self._mqtt.backoff_most_s
+                elif was_connected and lived_s > SHORT_LIFE_S:
+                    wait_s = BACKOFF_LEAST_S
+                self._pause(wait_s)
+                wait_s = min(2 * wait_s, self._mqtt.backoff_most_s)
+
+    def _serve(self) -> None:
+        """One link from beginning to end. Raises LinkError unless we are told to stop."""
+        link = Link(self._settings, self._on_message, self._on_published)
+        self._in_flight.clear()
+        try:
+            link.open()
+            self._link = link
+            self._greet(link)
+            self._arrived()
+            while not self._stopping.is_set():
+                self._push(link)
+                link.turn(self._sleep_s())
+                self._say_denied_filters(link)
+                self._check_pubacks()
+            self._farewell(link)
+            self.connected = False
+        finally:
+            self._link = None
+            link.close()
+
+    def _arrived(self) -> None:
+        self.connected = True
+        if self.last_error is not None or not self._was_ever_connected:
+            log.info("Connected to the broker at %s:%d", self._settings.host, self._settings.port)
+        self._was_ever_connected = True
+        self.last_error = None
+
+    def _greet(self, link: Link) -> None:
+        """What every new link begins with, since a broker may have lost all it knew of us."""
+        filters = [f"{self._base}/command", f"{self._base}/receipt", f"{self._base}/availability"]
+        if self._announcement is not None and self._announcement.payload:
+            filters.append(self._announcement.status_topic)
+        link.subscribe(filters)
+        self._send(link, f"{self._base}/availability", b"online", retain=True)
+        self._state_is_new = self._state is not None
+        self._announce_at = time.monotonic()
+
+    def _push(self, link: Link) -> None:
+        """Send what is due, as much as may be in flight."""
+        self._nudge.clear()
+        flying = {row.number for _, row, _ in self._in_flight.values() if row is not None}
+        for row in self._outbox.due(limit=IN_FLIGHT):
+            if row.number not in flying and len(flying) < IN_FLIGHT:
+                flying.add(row.number)
+                self._send_row(link, row)
+        if self._state_is_new and self._state is not None:
+            self._state_is_new = False
+            self._send(link, f"{self._base}/state", self._state, retain=True)
+        if self._level is not None:
+            level, self._level = self._level, None
+            self._send(link, f"{self._base}/level", level, qos=0)
+        if self._announce_at is not None and time.monotonic() >= self._announce_at:
+            self._announce_at = None
+            self._announce(link)
+
+    def _announce(self, link: Link) -> None:
+        announcement, last = self._announcement, self._outbox.kept("announced")
+        if last and (announcement is None or announcement.topic != last or not announcement.payload):
+            self._send(link, last, b"", retain=True)
+            self._outbox.keep("announced", "")
+        if announcement is not None and announcement.payload:
+            self._send(link, announcement.topic, announcement.payload, retain=True)
+            self._outbox.keep("announced", announcement.topic)
+
+    def _send_row(self, link: Link, row: Row) -> None:
+        details: dict[str, Any] = {}
+        if row.topic == "alert" or row.kind == "test":
+            details = {"ResponseTopic": f"{self._base}/receipt", "CorrelationData": row.id.encode()}
+        if row.expires_s is not None:
+            details["MessageExpiryInterval"] = row.expires_s
+        self._send(link, f"{self._base}/{row.topic}", row.payload, row=row, **details)
+
+    def _send(
+        self,
+        link: Link,
+        topic: str,
+        payload: bytes,
+        *,
+        row: Row | None = None,
+        qos: int = 1,
+        retain: bool = False,
+        **details: Any,
+    ) -> None:
+        if payload and topic != self._settings.will_topic:
+            details["ContentType"] = "application/json"
+        number = link.publish(topic, payload, qos=qos, retain=retain, PayloadFormatIndicator=1, **details)
+        if qos:
+            self._in_flight[number] = (topic, row, time.monotonic())
+
+    def _sleep_s(self) -> float:
+        """How long nothing of ours has to happen."""
+        if self._nudge.is_set():
+            return 0.0
+        now = time.monotonic()
+        wait_s = LONGEST_WAIT_S
+        if self._announce_at is not None:
+            wait_s = min(wait_s, self._announce_at - now)
+        if self._in_flight:
+            # A PUBACK wakes us; only its absence needs a clock.
+            return min(wait_s, 1.0)
+        due = self._outbox.next_due()
+        return wait_s if due is None else min(wait_s, due - now)
+
+    def _on_published(self, number: int, code: int) -> None:
+        topic, row, _ = self._in_flight.pop(number, ("", None, 0.0))
+        if code >= FIRST_ERROR_REASON:
+            self._say_denied(f"what is published on {topic}", code)
+        elif topic:
+            self._take_back(f"what is published on {topic}")
+        if row is not None and self._outbox.done(row, code):
+            if row.topic == "alert":
+                self.nobody_listens = code == NOBODY_SUBSCRIBED
+            self._on_delivered(row)
+
+    def _check_pubacks(self) -> None:
+        now = time.monotonic()
+        if any(now - since > PUBACK_TIMEOUT_S for _, _, since in self._in_flight.values()):
+            raise LinkError(f"the broker at {self._settings.host} took a message and does not confirm it")
+
+    def _on_message(self, message: Message) -> None:
+        if self._announcement is not None and message.topic == self._announcement.status_topic:
+            if message.payload == b"online":
+                # Whoever starts asks everybody at once: do not all answer at once.
+                self._announce_at = time.monotonic() + random.uniform(*ANNOUNCE_AFTER_S)
+                self._state_is_new = self._state is not None
+        elif message.topic == f"{self._base}/availability":
+            if message.payload == b"offline" and self._link is not None:
+                # The will of an earlier link of ours, late.
+                self._send(self._link, message.topic, b"online", retain=True)
+        elif message.payload or not message.retained:
+            self._hear(message)
+
+    def _hear(self, message: Message) -> None:
+        """A command or a receipt."""
+        what = message.topic.rsplit("/", 1)[-1]
+        try:
+            if what == "command":
+                self._on_command(self._gate.command(message.payload, message.retained))
+            else:
+                receipt = self._gate.receipt(message.payload, message.retained)
+                self._outbox.receipt(receipt.id, by_client=receipt.kind == "received")
+                self._on_receipt(receipt)
+        except RefusedError as error:
+            now = time.monotonic()
+            if now - self._refusal_told_at >= REFUSALS_TOLD_EVERY_S:
+                # Whoever has the broker's password could otherwise fill log and outbox.
+                self._refusal_told_at = now
+                log.warning("A %s was refused: %s", what, error)
+                self._on_refused(f"{what} refused: {error}")
+
+    def _farewell(self, link: Link) -> None:
+        """Let go in order: what is due, then `offline`, then their PUBACKs, as far as the deadline allows."""
+        self._push(link)
+        self._send(link, f"{self._base}/availability", b"offline", retain=True)
+        # `offline` of our own, echoed, must not be answered with `online`.
+        self._link = None
+        while self._in_flight and (left_s := self._deadline - time.monotonic()) > 0:
+            link.turn(min(left_s, 0.1))
+        link.close(max(0.0, self._deadline - time.monotonic()))
+
+    # --- words -----------------------------------------------------------------------------------------
+
+    def _note_end(self, error: LinkError, lived_s: float) -> None:
+        words = str(error)
+        self._short_lives = self._short_lives + 1 if error.abrupt and lived_s < SHORT_LIFE_S else 0
+        if self._short_lives >= 2:
+            words = RIVAL.format(client_id=self._settings.client_id)
+        self._say(words)
+
+    def _say(self, words: str) -> None:
+        """Log what is wrong, once for as long as it stays the same."""
+        if words != self.last_error:
+            log.warning("MQTT: %s; it is tried on and on", words)
+        self.last_error = words
+
+    def _say_denied(self, what: str, code: int) -> None:
+        why = "its ACL denies it" if code == NOT_AUTHORISED else reason_in_words(code)
+        words = f"the broker does not take {what}: {why}"
+        if what not in self._denied:
+            self._denied.add(what)
+            log.error("MQTT: %s", words)
+        self.last_error = words
+
+    def _take_back(self, what: str) -> None:
+        """It works after all."""
+        if what in self._denied:
+            self._denied.discard(what)
+            self.last_error = None
+            log.info("MQTT: the broker takes %s again", what)
+
+    def _say_denied_filters(self, link: Link) -> None:
+        for topic_filter in link.denied_filters():
+            self._say_denied(f"the subscription to {topic_filter}", NOT_AUTHORISED)
+
+    def _pause(self, wait_s: float) -> None:
+        """Wait before the next attempt, with jitter; a stop ends it, an alert that waits shortens it."""
+        began, jitter = time.monotonic(), random.uniform(0.5, 1.0)
+        while not self._stopping.is_set():
+            wanted_s = min(wait_s, BACKOFF_WITH_ALERT_S) if self._outbox.alert_waits else wait_s
+            left_s = began + jitter * wanted_s - time.monotonic()
+            if left_s <= 0:
+                return
+            self._nudge.clear()
+            self._nudge.wait(left_s)
+
+
+def _wall() -> float | None:
+    """Unix seconds, None while the clock is not set."""
+    return time.time() if board.clock_is_set() else None
