@@ -157,7 +157,7 @@ class WaveAugmenter:
         return mix(samples, noise, float(rng.uniform(8 if voices else 0, 30)))
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=1024)
 def _decoded(path: Path) -> Wave:
     samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
     mono = samples.mean(axis=1)

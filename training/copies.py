@@ -39,7 +39,7 @@ def copy_of(
     index: pd.DataFrame, root: Path, number: int, augmenter: WaveAugmenter | None = None, *, workers: int = 2
 ) -> Copy:
     """Copy `number` of the index; made with all `workers` and a progress bar where it is not there yet."""
-    folder = cache_root() / "copies" / f"{_key(index)}-{number}"
+    folder = cache_root() / "copies" / f"{_key(index, number)}-{number}"
     if not (folder / "starts.npy").is_file():
         _build(folder, index, root, number, augmenter, workers=workers)
     starts = np.load(folder / "starts.npy")
@@ -47,12 +47,12 @@ def copy_of(
     return Copy(np.asarray(frames), starts)
 
 
-def _key(index: pd.DataFrame) -> str:
+def _key(index: pd.DataFrame, number: int) -> str:
     key = hashlib.blake2b(PARAMETERS.digest().encode(), digest_size=8)
     for path, sound in zip(index["path"], index["sound"], strict=True):
         key.update(f"{path}\t{sound}\n".encode())
-    # What makes a copy is part of its name: a changed augmenter makes new ones.
-    key.update(Path(__file__).with_name("augment.py").read_bytes())
+    if number:  # a changed augmenter makes new copies
+        key.update(Path(__file__).with_name("augment.py").read_bytes())
     return key.hexdigest()
 
 
