@@ -34,6 +34,7 @@ class Standing:
     received: bool = False  # a guardian's client has it
     acknowledged: bool = False  # a person has seen it
     duress: bool = False
+    repeat: int = 0  # how often danger again repeated it
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +83,11 @@ class Alarm:
         if self.mode != "pre_alert" or self._parameters.publish_pre_alert:
             return self.mode
         return "acknowledged" if self._below else "armed"
+
+    @property
+    def told_alert(self) -> Standing | None:
+        """The alert that guardians know to stand: what `start` needs after a restart."""
+        return self._below if self.mode == "pre_alert" else self.standing
 
     def start(self, t_s: float, standing: Standing | None = None) -> list[Effect]:
         """Begin, armed; or with the alert that the outbox knows to stand since before a restart."""
@@ -235,10 +241,11 @@ class Alarm:
         )
 
     def _again(self, t_s: float, evidence: Evidence) -> Told:
-        standing = self._stands()
+        before = self._stands()
+        self.standing = standing = replace(before, repeat=before.repeat + 1)
         self._told_s = t_s
         reason = "duress" if standing.duress else "danger again"
-        return Told(standing.kind, standing.id, reason=reason, evidence=evidence, again=True)
+        return Told(standing.kind, standing.id, reason=reason, evidence=evidence, repeat=standing.repeat)
 
     def _pretend(self, t_s: float) -> list[Effect]:
         """Look as if cancelled, and tell: once for each alert, for the wearer may be made to press on."""

@@ -142,14 +142,14 @@ NOTHING_HEARD: Final = Evidence()
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """Something to tell. `again`: a repeat of the same `id`, which the outbox numbers."""
+    """Something to tell. `repeat` counts the repeats that the alarm asked for; the outbox adds its own."""
 
     kind: Kind
     id: str
     by: str | None = None
     reason: str | None = None
     evidence: Evidence = NOTHING_HEARD
-    again: bool = False
+    repeat: int = 0
     private: bool = False  # for the journal and standard output only
     replaces: str | None = None  # the alert whose place this one takes
 
@@ -177,6 +177,7 @@ class Told:
             id=self.id,
             kind=self.kind,
             device=device,
+            repeat=self.repeat,
             place=place or None,
             position=position,
             at=at,

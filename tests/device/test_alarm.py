@@ -195,9 +195,9 @@ def test_alert_danger_again_repeats_the_same_id_once_a_minute_at_most() -> None:
     alarm = brought_to("alert")
     assert alarm.on_decision(159.9, DANGER) == []
     [effect] = alarm.on_decision(160, DANGER, HEARD)
-    assert (effect.kind, effect.id, effect.again, effect.evidence) == ("alert", "id-1", True, HEARD)
+    assert (effect.kind, effect.id, effect.repeat, effect.evidence) == ("alert", "id-1", 1, HEARD)
     assert alarm.on_decision(219, DANGER) == []
-    assert kinds(alarm.on_decision(220, DANGER)) == ["alert"]
+    assert [effect.repeat for effect in alarm.on_decision(220, DANGER)] == [2]
 
 
 def test_alert_a_guardian_acknowledges() -> None:
@@ -550,6 +550,14 @@ def test_an_alert_from_before_a_restart_still_stands(acknowledged: bool) -> None
     assert kinds(effects) == []
     assert alarm.mode == ("acknowledged" if acknowledged else "alert")
     assert told(alarm.press(10, 1)) == [("cancelled", "old", "wearer", None)]
+
+
+def test_what_a_restart_must_know_is_the_alert_that_guardians_know() -> None:
+    told_alerts = {mode: brought_to(mode).told_alert for mode in ("armed", "pre_alert", "alert", "disarmed")}
+    assert [mode for mode, standing in told_alerts.items() if standing] == ["alert"]
+    first = in_second_pre_alert().told_alert
+    assert first is not None
+    assert (first.id, first.acknowledged) == ("id-1", True)
 
 
 def test_a_told_becomes_an_event_of_the_contract() -> None:

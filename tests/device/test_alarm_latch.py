@@ -72,7 +72,7 @@ class House(RuleBasedStateMachine):
 
     def check_raised(self, effect: Told) -> None:
         assert effect.id not in self.ended
-        if effect.again:
+        if effect.repeat:
             assert effect.id == self.standing
             assert self.t_s - self.told_s >= 60
         else:
@@ -150,6 +150,8 @@ class House(RuleBasedStateMachine):
                 assert self.alarm.standing.id == self.standing
         else:
             assert self.alarm.mode in ("armed", "pre_alert", "disarmed")
+        told = self.alarm.told_alert
+        assert (told.id if told else None) == self.standing
         assert (self.alarm.standing is None) == (self.alarm.mode in ("armed", "disarmed"))
         assert (self.alarm.disarmed_until_s is not None) == (self.alarm.mode == "disarmed")
         if self.alarm.mode == "disarmed":
