@@ -67,6 +67,7 @@ class Service:
             config.panel,
             on_press=lambda count: self._soon(lambda: self._act(lambda now: self.alarm.press(now, count))),
             on_hold=lambda: self._soon(lambda: self._act(self.alarm.hold)),
+            on_touch=lambda: self._soon(lambda: self._act(self.alarm.touch)),
         )
         self.alarm = Alarm(
             config.alarm, has_button=self.panel.has_button, guardians_known=bool(config.mqtt.guardian_keys)
@@ -368,7 +369,7 @@ class Service:
 
     def _keep_standing(self) -> None:
         """Note the alert that stands: only a person ends it, so it stands again after a restart."""
-        standing = self.alarm.standing if self.alarm.mode in ("alert", "acknowledged") else None
+        standing = self.alarm.told_alert
         self.outbox.keep("standing", msgspec.json.encode(standing).decode() if standing else "")
 
     def _standing_before(self) -> Standing | None:
