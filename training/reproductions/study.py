@@ -53,11 +53,15 @@ class PaperFigures:
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """How much of a study is run: seeds, epochs (None: the paper's), only as a proof (`quick`)."""
+    """How much of a study is run: seeds, epochs (None: the paper's), only as a proof (`quick`).
+
+    `full`: networks and frames at the paper's size where two cores get a reduced one.
+    """
 
     seeds: int = 3
     epochs: int | None = None
     quick: bool = False
+    full: bool = False
 
 
 class Study(ABC):
@@ -68,6 +72,9 @@ class Study(ABC):
     paper: ClassVar[PaperFigures]
     test_share: ClassVar[float]
     stratified: ClassVar[bool] = True
+
+    def __init__(self, scale: Scale) -> None:
+        self.scale = scale
 
     @abstractmethod
     def select(self, index: pd.DataFrame) -> Clips:
@@ -85,10 +92,15 @@ class Study(ABC):
     def inputs(self, variant: Variant, part: Split) -> Inputs:
         """The network's inputs for all clips; whatever is fitted is fitted on `part.training` alone."""
 
-    def afterwards(self, clips: Clips, runs: RunFolder, scale: Scale) -> list[Planned]:
+    def afterwards(self, clips: Clips, runs: RunFolder) -> list[Planned]:
         """Runs that need the others' results (ensembles)."""
-        del clips, runs, scale
+        del clips, runs
         return []
+
+    def clips_of(self, variant: Variant, clips: Clips) -> Clips:
+        """The clips as this variant labels them."""
+        del variant
+        return clips
 
     def work(self, variant: Variant, clips: Clips, part: Split) -> Made:
         """Train one variant on one split: its figures, and its probabilities for the test clips."""
@@ -110,24 +122,22 @@ class Study(ABC):
             return {}
         return {"seconds_per_1000": seconds_per_1000(trained.network, some)} | int8_size(trained.network, some)
 
-    def planned(self, clips: Clips, scale: Scale) -> list[Planned]:
+    def planned(self, clips: Clips) -> list[Planned]:
         """All trainings, seed by seed; each names its settings, so that a finished one is known again."""
-        runs = []
-        for seed in range(scale.seeds):
-            for variant in self.chosen(scale):
-                for protocol in variant.protocols:
-                    share = partial(self._one, variant, clips, protocol, seed)
-                    runs.append(
-                        Planned(
-                            f"{protocol}-{variant.name}-{seed}",
-                            self._told(variant, protocol, seed, clips),
-                            share,
-                        )
-                    )
-        return runs
+        return [
+            Planned(
+                f"{protocol}-{variant.name}-{seed}",
+                self._told(variant, protocol, seed, clips),
+                partial(self._one, variant, clips, protocol, seed),
+            )
+            for seed in range(self.scale.seeds)
+            for variant in self.chosen()
+            for protocol in variant.protocols
+        ]
 
-    def chosen(self, scale: Scale) -> list[Variant]:
+    def chosen(self) -> list[Variant]:
         """The variants at this scale: --quick takes the systems and the first of every other group."""
+        scale = self.scale
         epochs = QUICK_EPOCHS if scale.quick and scale.epochs is None else scale.epochs
         variants = self.variants()
         if scale.quick:
@@ -137,23 +147,23 @@ class Study(ABC):
             return variants
         return [replace(v, recipe=replace(v.recipe, epochs=epochs)) for v in variants]
 
-    def run(self, root: Path, output: Path, scale: Scale) -> RunFolder:
+    def run(self, root: Path, output: Path) -> RunFolder:
         """Make every run that is not there yet; the report is written from the folder afterwards."""
         index = build_index(root)
         clips = self.select(index)
-        if scale.quick:
+        if self.scale.quick:
             clips = thinned(clips, QUICK_CLIPS)
         runs = RunFolder(output, self.name, index_hash(clips.table))
-        runs.note(self.summary(clips, scale))
+        runs.note(self.summary(clips))
         self.prepare(clips, root)
-        for _ in runs.make(self.planned(clips, scale)):
+        for _ in runs.make(self.planned(clips)):
             pass
-        for _ in runs.make(self.afterwards(clips, runs, scale)):
+        for _ in runs.make(self.afterwards(clips, runs)):
             pass
         print(f"{self.name}: {len(runs.records())} runs in {output}", file=sys.stderr)
         return runs
 
-    def summary(self, clips: Clips, scale: Scale) -> dict[str, Any]:
+    def summary(self, clips: Clips) -> dict[str, Any]:
         """What the report says about the data and the scale."""
         counts = clips.table.groupby(["corpus", "label"]).size().unstack(fill_value=0)
         return {
@@ -162,11 +172,12 @@ class Study(ABC):
             "notes": list(clips.notes),
             "clips": {corpus: {k: int(v) for k, v in row.items()} for corpus, row in counts.iterrows()},
             "speakers": {c: int(n) for c, n in clips.table.groupby("corpus")["speaker"].nunique().items()},
-            "scale": asdict(scale),
+            "scale": asdict(self.scale),
         }
 
     def _one(self, variant: Variant, clips: Clips, protocol: str, seed: int) -> Made:
-        return self.work(variant, clips, self.split(clips, protocol, seed))
+        labelled = self.clips_of(variant, clips)
+        return self.work(variant, labelled, self.split(labelled, protocol, seed))
 
     def split(self, clips: Clips, protocol: str, seed: int) -> Split:
         """The split of a protocol with this paper's share of test clips."""
@@ -180,18 +191,26 @@ class Study(ABC):
             "seed": seed,
             "inputs": variant.inputs,
             "clips": len(clips.table),
+            "full": self.scale.full,
             **variant.recipe.settings(),
         }
 
 
 def thinned(clips: Clips, each: int) -> Clips:
-    """At most `each` clips of a class, every speaker in turn (so that every protocol still has its sides)."""
+    """At most `each` clips of the largest class, the others in proportion, every speaker in turn.
+
+    So every protocol still has its sides, and classes stay as unequal as they were.
+    """
     table = clips.table
+    counts = table["label"].value_counts()
     turn = table.groupby(["label", "speaker"]).cumcount()
     order = table.assign(turn=turn).sort_values(["label", "turn", "path"])
-    kept = order.groupby("label").head(each).drop(columns="turn").sort_values("path")
-    note = f"QUICK: at most {each} clips of a class, {QUICK_EPOCHS} epochs: it shows that everything runs, no more."
-    return Clips(kept.reset_index(drop=True), clips.classes, (note, *clips.notes))
+    kept = pd.concat(
+        rows.head(max(4, round(each * counts[label] / counts.max()))) for label, rows in order.groupby("label")
+    )
+    note = f"QUICK: at most {each} clips of a class, {QUICK_EPOCHS} epochs: it shows that all runs, no more."
+    table = kept.drop(columns="turn").sort_values("path").reset_index(drop=True)
+    return Clips(table, clips.classes, (note, *clips.notes))
 
 
 def mean_curve(histories: Sequence[Mapping[str, Sequence[float]]], name: str) -> NDArray[np.float64]:
