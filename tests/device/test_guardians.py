@@ -1,0 +1,147 @@
+"""What guardians may say: retained, stale, repeated, unsigned, wrongly signed, for another device."""
+
+import base64
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from nacl.signing import SigningKey
+
+from device import events
+from device.events import Event
+from device.guardians import Gate, RefusedError
+from device.outbox import Outbox
+from tests.signing import canonical, public, signed
+
+NOW = events.parse_at("2026-11-21T12:00:00Z")
+ALICE, BOB, MALLORY = (SigningKey(bytes([number]) * 32) for number in (1, 2, 3))
+
+
+@pytest.fixture
+def outbox(tmp_path: Path):
+    box = Outbox(tmp_path / "outbox.sqlite")
+    yield box
+    box.close()
+
+
+def gate(outbox: Outbox, *keys: SigningKey, now: float | None = NOW) -> Gate:
+    return Gate("nora", [public(key) for key in keys], outbox, lambda: now)
+
+
+def command(verb: str = "disarm", at: float | None = NOW, **more: object) -> dict[str, object]:
+    stamp = {} if at is None else {"at": events.format_at(at)}
+    return {"command": verb, "id": events.new_id(), "by": "Ada", "device": "nora", **stamp, **more}
+
+
+def refusal(call, *arguments: object) -> str:
+    with pytest.raises(RefusedError) as caught:
+        call(*arguments)
+    return str(caught.value)
+
+
+def test_an_unsigned_command_counts_where_there_are_no_keys(outbox):
+    got = gate(outbox).command(json.dumps(command(for_s=60)).encode(), False)
+    assert (got.command, got.by, got.for_s) == ("disarm", "Ada", 60)
+
+
+def test_a_retained_command_is_never_obeyed(outbox):
+    assert "retained" in refusal(gate(outbox).command, json.dumps(command()).encode(), True)
+
+
+@pytest.mark.parametrize("offset_s", [-61.0, 61.0, 1e9])
+def test_a_stale_command_is_not_obeyed(outbox, offset_s):
+    assert "off" in refusal(gate(outbox).command, json.dumps(command(at=NOW + offset_s)).encode(), False)
+
+
+@pytest.mark.parametrize("offset_s", [-59.0, 59.0])
+def test_a_minute_of_difference_is_allowed(outbox, offset_s):
+    assert gate(outbox).command(json.dumps(command(at=NOW + offset_s)).encode(), False)
+
+
+def test_without_a_set_clock_age_is_not_judged(outbox):
+    assert gate(outbox, now=None).command(json.dumps(command(at=NOW - 1e6)).encode(), False)
+
+
+def test_the_same_command_is_obeyed_once_also_across_a_restart(outbox, tmp_path):
+    message = json.dumps(command()).encode()
+    assert gate(outbox).command(message, False)
+    assert "before" in refusal(gate(outbox).command, message, False)
+    outbox.close()
+    again = Outbox(tmp_path / "outbox.sqlite")
+    assert "before" in refusal(gate(again).command, message, False)
+    again.close()
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [b"", b"disarm", b"[]", b"\xff\xfe", b'{"command": "explode", "id": "1"}', b'{"command": "arm"}', b"[" * 90000],
+)
+def test_nonsense_is_refused_in_words(outbox, payload):
+    assert "can't be read" in refusal(gate(outbox).command, payload, False)
+    assert "can't be read" in refusal(gate(outbox).receipt, payload, False)
+
+
+def test_with_keys_only_signed_messages_count(outbox):
+    ours = gate(outbox, ALICE, BOB)
+    assert "not signed" in refusal(ours.command, json.dumps(command()).encode(), False)
+    receipt = {"id": "an alert", "kind": "received", "by": "Ada"}
+    assert "not signed" in refusal(ours.receipt, json.dumps(receipt).encode(), False)
+    for key in (ALICE, BOB):
+        assert ours.command(signed(command(), key).encode(), False)
+        assert ours.receipt(signed(receipt, key).encode(), False).id == "an alert"
+    assert "fits none" in refusal(ours.command, signed(command(), MALLORY).encode(), False)
+
+
+def test_changing_or_adding_a_field_breaks_the_signature(outbox):
+    ours = gate(outbox, ALICE)
+    message = json.loads(signed(command(for_s=60), ALICE))
+    for change in ({"for_s": 43200}, {"by": "Bob"}, {"unknown": 1}, {"sig": "AAAA"}, {"sig": "not base64!"}):
+        assert "fits none" in refusal(ours.command, json.dumps({**message, **change}).encode(), False)
+    assert ours.command(json.dumps(message, indent=3).encode(), False)
+
+
+def test_a_signed_command_for_another_device_is_refused(outbox):
+    ours = gate(outbox, ALICE)
+    assert "'other'" in refusal(ours.command, signed(command(device="other"), ALICE).encode(), False)
+    nobody = {name: value for name, value in command().items() if name != "device"}
+    assert "device ''" in refusal(ours.command, signed(nobody, ALICE).encode(), False)
+
+
+def test_a_recorded_command_does_not_work_twice_even_without_a_clock(outbox):
+    ours = gate(outbox, ALICE, BOB, now=None)
+    first, second = command(at=NOW), command(at=NOW + 5)
+    assert ours.command(signed(second, ALICE).encode(), False)
+    # Recorded earlier, held back, played now: its id is new here.
+    assert "later `at`" in refusal(ours.command, signed(first, ALICE).encode(), False)
+    assert ours.command(signed(command(at=NOW), BOB).encode(), False)
+    assert "needs `at`" in refusal(ours.command, signed(command(at=None), ALICE).encode(), False)
+
+
+def test_latest_stands_for_the_alert_that_was_told_last(outbox):
+    ours = gate(outbox)
+    receipt = json.dumps({"id": "latest", "kind": "acknowledged", "at": events.format_at(NOW)}).encode()
+    assert "no alert" in refusal(ours.receipt, receipt, False)
+    outbox.add(Event(id="the alert", kind="alert", device="nora"), "alert")
+    assert ours.receipt(receipt, False).id == "the alert"
+    late = json.dumps({"id": "latest", "kind": "acknowledged", "at": events.format_at(NOW - 90)}).encode()
+    assert "90 s off" in refusal(ours.receipt, late, False)
+
+
+def test_a_retained_receipt_does_not_count(outbox):
+    assert "retained" in refusal(gate(outbox).receipt, b'{"id": "a", "kind": "received"}', True)
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.dictionaries(
+        st.text(max_size=12).filter(lambda name: name != "sig"),
+        st.text(max_size=40) | st.integers(-(2**53), 2**53) | st.booleans() | st.none(),
+        max_size=8,
+    )
+)
+def test_both_sides_sign_the_same_bytes(fields):
+    """The guardian's client builds them with its own JSON library; here Python's against the device's."""
+    with_signature = json.dumps({**fields, "sig": base64.b64encode(b"x").decode()})
+    assert events.signed_part(with_signature) == canonical(fields)
