@@ -7,11 +7,11 @@ The run folder gets `network.keras`, `view.json`, `calibration.npz` (clips of tr
 from __future__ import annotations
 
 import json
-import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import click
 import keras
 import msgspec
 import numpy as np
@@ -23,9 +23,12 @@ from training.augment import WaveAugmenter
 from training.batches import Crops, view_parameters
 from training.copies import Copy, copy_of
 from training.corpora.clip import CLASSES, DANGER, EMOTIONS
+from training.index import build_index, index_hash
 from training.networks.gru import danger_gru
+from training.places import HOME, corpora_root, runs_root
+from training.runs import Run, load_recipe, write_json
+from training.splits import split
 
-log = logging.getLogger(__name__)
 _BUCKET_FRAMES = 160
 _LONGEST_FRAMES = 960
 
@@ -52,6 +55,8 @@ class DangerRecipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     knows: float = 0.5
     strangers: float = 0.12
     mixup: float = 0.3
+    corpora: tuple[str, ...] = ()
+    split: str = "speakers"
     seed: int = 1
 
 
@@ -125,8 +130,9 @@ def compile_network(recipe: DangerRecipe) -> keras.Model:
     return model
 
 
-def fit(recipe: DangerRecipe, clips: pd.DataFrame, part: pd.Series, copies: list[Copy], folder: Path) -> keras.Model:
+def fit(recipe: DangerRecipe, clips: pd.DataFrame, part: pd.Series, copies: list[Copy], run: Run) -> keras.Model:
     """Train, or go on where a kill left off; the model has the averaged weights of the last epochs."""
+    folder = run.folder
     rows = np.flatnonzero((part == "train").to_numpy())
     view_file = folder / "view.json"
     if not view_file.is_file():
@@ -156,13 +162,7 @@ def fit(recipe: DangerRecipe, clips: pd.DataFrame, part: pd.Series, copies: list
         crops,
         epochs=recipe.epochs,
         verbose=2,
-        callbacks=[
-            keras.callbacks.LambdaCallback(on_epoch_begin=begin),
-            average,
-            keras.callbacks.CSVLogger(str(folder / "history.csv"), append=True),
-            keras.callbacks.TensorBoard(str(folder / "tensorboard"), write_graph=False),
-            keras.callbacks.BackupAndRestore(str(folder / "backup"), delete_checkpoint=False),
-        ],
+        callbacks=[keras.callbacks.LambdaCallback(on_epoch_begin=begin), average, *run.callbacks()],
     )
     count, sums = average.read()
     model.set_weights([value / count for value in sums])
@@ -249,7 +249,46 @@ def summary(clips: pd.DataFrame, emotion: NDArray[np.float32], danger: NDArray[n
     return pd.DataFrame(rows)
 
 
-def write_metrics(folder: Path, table: pd.DataFrame, **more: Any) -> None:
-    """`metrics.json`: the summary's rows and what else is told."""
-    rows = json.loads(table.to_json(orient="records"))
-    (folder / "metrics.json").write_text(json.dumps({"corpora": rows} | more, indent=1) + "\n")
+def evaluate(
+    model: keras.Model, folder: Path, clips: pd.DataFrame, part: pd.Series, copies: list[Copy]
+) -> dict[str, pd.DataFrame]:
+    """`metrics.json`: the summary of the float network on clean whole clips, validation and test; also returned."""
+    parameters = msgspec.json.decode((folder / "view.json").read_bytes(), type=ViewParameters)
+    tables = {}
+    for side in ("validation", "test"):
+        rows = np.flatnonzero((part == side).to_numpy())
+        emotion, danger = predict(model, parameters, [copies[0].clip(int(row)) for row in rows])
+        tables[side] = summary(clips.iloc[rows].reset_index(drop=True), emotion, danger)
+    told = {side: json.loads(table.to_json(orient="records")) for side, table in tables.items()}
+    write_json(folder / "metrics.json", {"float": told})
+    return tables
+
+
+@click.command()
+@click.argument("recipe", type=click.Path(path_type=Path), default=HOME / "training" / "recipes" / "danger.toml")
+@click.option("--run", "folder", type=click.Path(path_type=Path), help="Run folder (default: runs/RECIPE-sSEED).")
+@click.option("--corpora", type=click.Path(path_type=Path), help="Folder of the corpora (default: OUTCRY_CORPORA).")
+@click.option("--seed", type=int, help="In place of the recipe's.")
+@click.option("--epochs", type=int, help="In place of the recipe's; a short run says so in its run.json.")
+def main(recipe: Path, folder: Path | None, corpora: Path | None, seed: int | None, epochs: int | None) -> None:
+    """Train the danger network as RECIPE says; started again after a kill, go on where it was."""
+    plan = load_recipe(recipe, DangerRecipe)
+    changes = {name: value for name, value in (("seed", seed), ("epochs", epochs)) if value is not None}
+    plan = msgspec.structs.replace(plan, **changes)
+    if plan.average_last > plan.epochs:
+        plan = msgspec.structs.replace(plan, average_last=plan.epochs)
+    folder = folder or runs_root() / f"{recipe.stem}-s{plan.seed}"
+    root = corpora_root(corpora)
+    clips = build_index(root)
+    if plan.corpora:
+        clips = clips[clips["corpus"].isin(plan.corpora)].reset_index(drop=True)
+    run = Run.begin(folder, plan, index=index_hash(clips), seed=plan.seed)
+    part = split(clips, plan.split, seed=plan.seed)
+    copies = make_copies(clips, part, root, plan.copies)
+    model = fit(plan, clips, part, copies, run)
+    tables = evaluate(model, folder, clips, part, copies)
+    for side, table in tables.items():
+        click.echo(f"\n{side} speakers, float, clean whole clips\n{table.round(3).to_string(index=False)}")
+    mean = tables["validation"][["accuracy", "uar", "danger_auc"]].mean()
+    run.finish(**{f"validation_{name}": round(float(value), 4) for name, value in mean.items()})
+    click.echo(f"\nrun folder {folder}; `python -m convert {folder} --output DIR` makes the package")

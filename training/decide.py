@@ -1,0 +1,177 @@
+"""Chooses how a network's posteriors become decisions: on streams of validation speakers, with the package itself.
+
+Three kinds of streams are made of recordings that were not trained on: ordinary life (speech, children, infants,
+household and street noise), one acted calm, happy, sad or disgusted sentence after the other, and danger: strongly
+expressed fear and anger, and screams, over background sound at 10 dB. The package's own int8 network listens to
+each; then threshold, smoothing and n of m are chosen so that as much danger as possible is caught at a given
+number of false alarms an hour.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from sklearn.linear_model import LogisticRegression
+
+from device.audio import read_samples
+from device.decision import Decider, DecisionParameters
+from device.features import FRAMES_PER_SECOND, SAMPLE_RATE, FeatureStream
+from device.manifest import Calibration, DecisionDefaults, Sensitivity, SensitivityName
+from device.network import Network
+from training.streams import Span, StreamScore, judge, spells, together
+
+Wave = NDArray[np.float32]
+# The most false alarms an hour that each setting may cost: in ordinary life, and among acted sentences.
+LIMITS: dict[SensitivityName, tuple[float, float]] = {
+    "fewer-alarms": (0.2, 6.0),
+    "balanced": (0.5, 12.0),
+    "catch-more": (2.0, 30.0),
+}
+_SNR_DB = 10.0
+_LOUD_DBFS = -26.0
+
+
+@dataclass(frozen=True)
+class Stream:
+    """Sound, the spans of danger in it, and which kind of stream it is."""
+
+    kind: str
+    samples: Wave
+    events: tuple[Span, ...]
+
+
+@dataclass(frozen=True)
+class Track:
+    """What the network said of a stream: danger after each step, and when."""
+
+    kind: str
+    times_s: NDArray[np.float64]
+    danger: NDArray[np.float64]
+    events: tuple[Span, ...]
+    duration_s: float
+
+
+def streams(clips: pd.DataFrame, rows: NDArray[np.int64], root: Path, seed: int = 0) -> list[Stream]:
+    """The three kinds of streams from the clips `rows`, some five minutes each."""
+    rng = np.random.default_rng(seed)
+    here = clips.iloc[rows]
+    acted = here["corpus"].isin(("CREMA-D", "RAVDESS", "EMO-DB", "nEMO", "ASED", "SAVEE"))
+    calm = here[acted & here["emotion"].isin(("happy", "sad", "disgust", "neutral"))]
+    life = here[here["corpus"].isin(("Speech", "Background", "Nonverbal", "Screams")) & (here["emotion"] != "scream")]
+    strong = here["intensity"].isin(("high", "strong")) | here["corpus"].isin(("EMO-DB", "nEMO", "ASED", "SAVEE"))
+    danger = here[(acted & strong & here["emotion"].isin(("fear", "angry"))) | (here["emotion"] == "scream")]
+    noises = [root / path for path in here["path"][here["corpus"] == "Background"]]
+    made = [Stream("life", wave, ()) for wave in _lined_up(life, root, rng)]
+    made += [Stream("acted", wave, ()) for wave in _lined_up(calm, root, rng)]
+    return made + list(_dangers(danger, noises, root, rng))
+
+
+def _wave(path: Path) -> Wave:
+    return read_samples(path).astype(np.float32) / 32768
+
+
+def _levelled(wave: Wave, dbfs: float) -> Wave:
+    power = float(np.sqrt(np.mean(wave**2))) or 1.0
+    return np.clip(wave * (10 ** (dbfs / 20) / power), -1, 1).astype(np.float32)
+
+
+def _lined_up(some: pd.DataFrame, root: Path, rng: np.random.Generator, most_s: float = 300.0) -> list[Wave]:
+    """The clips one after the other with 0.2 to 1.5 s of faint hiss between, in streams of `most_s`."""
+    made: list[Wave] = []
+    parts: list[Wave] = []
+    for path, start_s, end_s in some.sample(frac=1, random_state=int(rng.integers(2**31)))[
+        ["path", "start_s", "end_s"]
+    ].itertuples(index=False):
+        wave = _wave(root / path)[int(start_s * SAMPLE_RATE) : int(end_s * SAMPLE_RATE)]
+        parts += [_levelled(wave, _LOUD_DBFS + float(rng.uniform(-8, 4))), _hiss(float(rng.uniform(0.2, 1.5)), rng)]
+        if sum(map(len, parts)) >= most_s * SAMPLE_RATE:
+            made.append(np.concatenate(parts))
+            parts = []
+    return [*made, np.concatenate(parts)] if parts else made
+
+
+def _hiss(seconds: float, rng: np.random.Generator) -> Wave:
+    return np.asarray(rng.normal(size=int(seconds * SAMPLE_RATE)) * 10 ** (-65 / 20), np.float32)
+
+
+def _dangers(some: pd.DataFrame, noises: Sequence[Path], root: Path, rng: np.random.Generator) -> list[Stream]:
+    """Each danger clip by itself, 4 s after the start of a background that lies 10 dB under it and goes on 4 s."""
+    made = []
+    for path, emotion, start_s, end_s in some[["path", "emotion", "start_s", "end_s"]].itertuples(index=False):
+        wave = _wave(root / path)[int(start_s * SAMPLE_RATE) : int(end_s * SAMPLE_RATE)]
+        wave = _levelled(wave, _LOUD_DBFS)
+        around = 4 * SAMPLE_RATE
+        noise = _wave(noises[int(rng.integers(len(noises)))]) if noises else _hiss(3.0, rng)
+        noise = np.resize(np.roll(noise, int(rng.integers(len(noise)))), len(wave) + 2 * around)
+        noise = _levelled(noise, _LOUD_DBFS - _SNR_DB)
+        noise[around : around + len(wave)] += wave
+        event = (around / SAMPLE_RATE, (around + len(wave)) / SAMPLE_RATE)
+        made.append(Stream(f"danger:{emotion}", noise, (event,)))
+    return made
+
+
+def listen(network: Network, stream: Stream) -> Track:
+    """What the network says of a stream, step by step, as on the device."""
+    network.reset()
+    frames = FeatureStream()
+    told = []
+    for at in range(0, len(stream.samples), SAMPLE_RATE // 5):
+        told += network.push(frames.push(stream.samples[at : at + SAMPLE_RATE // 5]))
+    times = np.array([(p.frame + 2.5) / FRAMES_PER_SECOND for p in told])
+    return Track(
+        stream.kind, times, np.array([p.danger for p in told]), stream.events, len(stream.samples) / SAMPLE_RATE
+    )
+
+
+def score(tracks: Sequence[Track], parameters: DecisionParameters) -> StreamScore:
+    """Events heard and false alarms of all the tracks together, through the device's own Decider."""
+    return together([_judged(track, parameters) for track in tracks])
+
+
+def _judged(track: Track, parameters: DecisionParameters) -> StreamScore:
+    decider = Decider(parameters)
+    decided = [decider.update(float(t), float(d)).danger for t, d in zip(track.times_s, track.danger, strict=True)]
+    return judge(track.events, spells(list(track.times_s), decided, track.duration_s), track.duration_s)
+
+
+def calibrate(logits: NDArray[np.float32], danger: NDArray[np.bool_]) -> Calibration:
+    """Scale and bias that make the danger logits of whole clips probabilities (Platt scaling)."""
+    fitted = LogisticRegression(C=1e6).fit(logits[:, None], danger)
+    return Calibration(scale=round(float(fitted.coef_[0, 0]), 4), bias=round(float(fitted.intercept_[0]), 4))
+
+
+def choose(tracks: Sequence[Track], calibration: Calibration) -> DecisionDefaults:
+    """The three sensitivities: the most danger caught within each one's limits."""
+    life = [track for track in tracks if track.kind == "life"]
+    acted = [track for track in tracks if track.kind == "acted"]
+    dangers = [track for track in tracks if track.kind.startswith("danger")]
+    best: dict[SensitivityName, tuple[float, Sensitivity]] = {}
+    for smooth_s, (n, m), threshold in itertools.product(
+        (0.6, 1.0, 1.6, 2.4), ((1, 1), (2, 3), (3, 4)), np.round(np.arange(0.1, 0.98, 0.04), 2)
+    ):
+        parameters = DecisionParameters(
+            threshold=float(threshold), release=round(float(threshold) * 0.6, 3), smooth_s=smooth_s, n=n, m=m
+        )
+        false_life = score(life, parameters).false_alarms_per_hour
+        false_acted = score(acted, parameters).false_alarms_per_hour
+        recall = float("nan")
+        for name, (most_life, most_acted) in LIMITS.items():
+            if false_life > most_life or false_acted > most_acted:
+                continue
+            if np.isnan(recall):
+                recall = score(dangers, parameters).recall
+            if name not in best or recall > best[name][0]:
+                told = Sensitivity(
+                    **msgspec.to_builtins(parameters),
+                    false_alarms_per_hour=round(false_life, 2),
+                    recall=round(recall, 3),
+                )
+                best[name] = (recall, told)
+    return DecisionDefaults({name: kept for name, (_, kept) in best.items()}, calibration=calibration)
