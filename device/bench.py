@@ -94,9 +94,7 @@ def measure(config: Config, model_directory: Path | None, seconds: float, file: 
         machine=machine(),
         model=package.manifest.identity,
         seconds=round(heard_s, 3),
-        cpu_ms_per_second={
-            name: round(value, 4) for name, value in {**cpu, "all": 1000 * whole_s / heard_s}.items()
-        },
+        cpu_ms_per_second={name: round(value, 4) for name, value in {**cpu, "all": 1000 * whole_s / heard_s}.items()},
         start_s=round(start_s, 3),
         peak_mb=round(peak_mb, 1),
         package_kb=round(size / 1000, 1),
@@ -126,9 +124,7 @@ def _fresh_process(samples: NDArray[np.int16], model: Path) -> tuple[float, floa
         process.returncode = os.waitstatus_to_exitcode(status)
         said = process.stderr.read().decode(errors="replace") if process.stderr else ""
     if process.returncode:
-        raise OutcryError(
-            f"outcry replay ended with {process.returncode} while it was measured: {said[-300:]}"
-        )
+        raise OutcryError(f"outcry replay ended with {process.returncode} while it was measured: {said[-300:]}")
     return took_s, usage.ru_maxrss / 1000
 
 
@@ -138,11 +134,7 @@ def machine() -> str:
     if model.exists():
         name = model.read_text(errors="replace").rstrip("\0\n")
     else:
-        lines = (
-            Path("/proc/cpuinfo").read_text(errors="replace").splitlines()
-            if Path("/proc/cpuinfo").exists()
-            else []
-        )
+        lines = Path("/proc/cpuinfo").read_text(errors="replace").splitlines() if Path("/proc/cpuinfo").exists() else []
         name = next(
             (line.split(":")[1].strip() for line in lines if line.startswith("model name")),
             "unknown processor",
@@ -164,9 +156,7 @@ def table(figures: Figures) -> str:
 
 def check(figures: Figures) -> None:
     """Raise OutcryError where a budget is exceeded."""
-    over = [
-        f"{name} {value:g} over {most:g}" for name, (value, most) in _budgets(figures).items() if value > most
-    ]
+    over = [f"{name} {value:g} over {most:g}" for name, (value, most) in _budgets(figures).items() if value > most]
     if over:
         raise OutcryError(f"over budget: {', '.join(over)}; is the machine busy with something else?")
 

@@ -1,22 +1,45 @@
-"""Which model package is in force: the one that a call names, the configured, the installed, the shipped."""
+"""Which model package is in force: the one a call names, the configured, the installed, the shipped."""
 
+import logging
+from collections.abc import Callable
 from pathlib import Path
 
-from device import package
+from device import golden, package, store
 from device.config import Config
-from device.errors import MissingInputError
+from device.errors import BadDataError, MissingInputError
 from device.package import Package
+
+_log = logging.getLogger(__name__)
 
 SHIPPED = Path(__file__).parent / "models"
 
 
-def in_force(config: Config, directory: Path | None = None) -> Package:
-    """Load and check the package to use. Raises MissingInputError or BadDataError: one line."""
-    named = directory or (Path(config.model.directory) if config.model.directory else None)
-    if named is not None:
+def shipped() -> list[Path]:
+    """The packages that came with this release, newest name first."""
+    return sorted((path for path in SHIPPED.glob("*-*") if path.is_dir()), reverse=True)
+
+
+def in_force(config: Config, directory: Path | None = None, refused: Callable[[str], object] = _log.warning) -> Package:
+    """Load and prove the package to use; `refused` hears why a better one was passed over.
+
+    Raises MissingInputError or BadDataError, one line, where none can be used.
+    """
+    if directory is not None:
         # Whoever names a package for one call vouches for it; what the device runs by itself must be signed.
-        return package.load(named, None if directory else config.model.public_key or None)
-    shipped = sorted(path for path in SHIPPED.glob("*-*") if path.is_dir())
-    if not shipped:
+        return package.load(directory)
+    key = config.model.public_key or None
+    if config.model.directory:
+        return package.load(Path(config.model.directory), key)
+    installed = store.Store(Path(config.device.state_directory)).candidates()
+    found, faults = store.first_whole(installed, golden.check, key)
+    if found is None:
+        # A shipped package is as trustworthy as the program that it came with.
+        found, more = store.first_whole(shipped(), golden.check)
+        faults += more
+    for fault in faults:
+        refused(fault)
+    if found is None:
+        if faults:
+            raise BadDataError(faults[-1])
         raise MissingInputError("no model package is installed or shipped: run `outcry model install DIR`")
-    return package.load(shipped[-1])
+    return found

@@ -100,9 +100,7 @@ def load_config(path: Path | None) -> "Config":
     return config.load(path)
 
 
-def load_network(
-    config: "Config", model_directory: Path | None, wearer_path: Path | None = None
-) -> "Network":
+def load_network(config: "Config", model_directory: Path | None, wearer_path: Path | None = None) -> "Network":
     """Load the package that this call names, else the one in force, and its network."""
     from device import chosen, golden, wearer
 
@@ -152,6 +150,7 @@ def run(config_path: Path | None) -> None:
 @model_option
 @config_option
 def replay(
+    *,
     file: Path,
     posteriors: bool,
     decisions: bool,
@@ -246,6 +245,116 @@ def check_config(file: Path | None, config_path: Path | None, as_json: bool) -> 
     click.echo("the configuration is good", err=True)
 
 
+@outcry.group()
+def model() -> None:
+    """Install, list, verify and roll back model packages."""
+
+
+@model.command()
+@click.argument("directory", type=click.Path(path_type=Path))
+@config_option
+def install(directory: Path, config_path: Path | None) -> None:
+    """Check and prove the package in DIRECTORY, then put it in force, on trial until the service was ready with it."""
+    from device import golden, store
+
+    config = load_config(config_path)
+    home = store.Store(Path(config.device.state_directory))
+    installed = home.install(directory, golden.check, config.model.public_key or None)
+    click.echo(f"{installed.manifest.identity} is installed; a running service uses it after a restart", err=True)
+
+
+@model.command("list")
+@json_option
+@config_option
+def list_models(as_json: bool, config_path: Path | None) -> None:
+    """List the installed packages, and what ships with this release."""
+    from device import chosen, store
+
+    config = load_config(config_path)
+    rows = store.Store(Path(config.device.state_directory)).listed(config.model.public_key or None)
+    for row in rows:
+        if as_json:
+            show(row)
+            continue
+        notes = [word for word in ("current", "previous", "on_trial") if getattr(row, word)]
+        notes += [row.fault] if row.fault else []
+        click.echo(f"{row.identity}  {', '.join(notes).replace('_', ' ')}".rstrip())
+    for folder in chosen.shipped():
+        if as_json:
+            show({"identity": folder.name, "shipped": True})
+        else:
+            click.echo(f"{folder.name}  shipped with outcry {__version__}")
+
+
+@model.command()
+@config_option
+def rollback(config_path: Path | None) -> None:
+    """Put the package before in force again."""
+    from device import store
+
+    config = load_config(config_path)
+    name = store.Store(Path(config.device.state_directory)).rollback(config.model.public_key or None)
+    click.echo(f"{name} is in force again; a running service uses it after a restart", err=True)
+
+
+@model.command()
+@click.argument("directory", required=False, type=click.Path(path_type=Path))
+@config_option
+@json_option
+def verify(directory: Path | None, config_path: Path | None, as_json: bool) -> None:
+    """Check the package in DIRECTORY (else the one in force): files, signature where a key is set, golden clip."""
+    from device import chosen, golden, package
+
+    config = load_config(config_path)
+    key = config.model.public_key or None
+    found = package.load(directory, key) if directory else chosen.in_force(config)
+    result = golden.check(found)
+    if as_json:
+        show({"model": found.manifest.identity, "signed": found.signed, "golden": result})
+        return
+    for warning in result.warnings:
+        click.echo(f"warning: {warning}", err=True)
+    signed = "signature good" if found.signed else "not signed"
+    limit = f"{result.difference:.4f} of {result.tolerance:.4f}"
+    click.echo(f"{found.manifest.identity}: whole, {signed}, golden clip off by {limit} ({result.kernels})")
+
+
+@outcry.command()
+@click.argument("files", nargs=-1, metavar="[FILE]...")
+@click.option("--output", metavar="WEARER.json", type=click.Path(path_type=Path), help="Write it there instead.")
+@click.option("--seconds", default=60.0, show_default=True, type=click.FloatRange(5, 600), help="Time to listen for.")
+@model_option
+@config_option
+def calibrate(
+    files: tuple[str, ...], output: Path | None, seconds: float, model_directory: Path | None, config_path: Path | None
+) -> None:
+    """Learn the wearer's ordinary voice, from the microphone or from the FILEs given."""
+    from device import calibration
+
+    config = load_config(config_path)
+    view = calibration.view_in_force(config, model_directory)
+    if files:
+        learned = calibration.from_files(files, view)
+        path = calibration.keep(learned, config, output)
+    else:
+        click.echo(f"speak for {seconds:g} s as you ordinarily do, near the microphone", err=True)
+        learned, path = calibration.from_microphone(config, view, seconds, output)
+    click.echo(calibration.words(learned, path), err=True)
+
+
+@outcry.command()
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@config_option
+def forget(yes: bool, config_path: Path | None) -> None:
+    """Erase what was kept: journal, outbox, the wearer's voice. Alerts that were not delivered yet stay."""
+    from device import forgetting
+
+    config = load_config(config_path)
+    if not yes:
+        click.confirm(f"Erase what {config.device.state_directory} holds of you?", abort=True, err=True)
+    click.echo(forgetting.forget(config), err=True)
+
+
 @outcry.command()
 @json_option
 @config_option
@@ -264,14 +373,13 @@ def doctor(as_json: bool, config_path: Path | None) -> None:
     type=click.FloatRange(1, 600),
     help="Seconds of sound to measure.",
 )
-@click.option(
-    "--file", type=click.Path(path_type=Path), help="Measure on this sound file instead of a made one."
-)
+@click.option("--file", type=click.Path(path_type=Path), help="Measure on this sound file instead of a made one.")
 @click.option("--check", is_flag=True, help="Fail (70) where a budget of the design is exceeded.")
 @json_option
 @model_option
 @config_option
 def bench(
+    *,
     seconds: float,
     file: Path | None,
     check: bool,
@@ -372,9 +480,7 @@ def main() -> NoReturn:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 0
     except Exception as error:  # noqa: BLE001  the last door: no traceback for a person
-        complain(
-            f"a fault of ours: {type(error).__name__}: {error}; run it with --debug and report what it shows"
-        )
+        complain(f"a fault of ours: {type(error).__name__}: {error}; run it with --debug and report what it shows")
         show_traceback(meta)
         code = OutcryError.code
     sys.exit(code)

@@ -184,9 +184,7 @@ def ask(path: Path, request: Message, timeout_s: float = 5.0) -> Iterator[Messag
         return None
     except OSError as error:
         connection.close()
-        raise OutcryError(
-            f"the running service can't be reached at {path} ({error}); are you in its group?"
-        ) from error
+        raise OutcryError(f"the running service can't be reached at {path} ({error}); are you in its group?") from error
     return _answers(connection, path)
 
 

@@ -11,11 +11,13 @@ from collections.abc import Callable, Iterator
 
 from device.audio import Chunk
 from device.config import MicrophoneSection
+from device.events import WearerKnown
 from device.gate import SilenceGate
 from device.listening import Listening
 from device.liveness import HearingReport, LivenessParameters
 from device.microphone import Microphone
 from device.road import Heard, Road
+from device.wearer import Wearer
 
 READ_TIMEOUT_S = 0.25
 
@@ -39,13 +41,22 @@ def gate_of(section: MicrophoneSection) -> SilenceGate | None:
 class Hearing:
     """One thread that reads and judges; everything else here is for any thread."""
 
-    def __init__(self, listening: Listening, road: Road, on_heard: Callable[[Heard], None]) -> None:
+    def __init__(
+        self,
+        listening: Listening,
+        road: Road,
+        on_heard: Callable[[Heard], None],
+        wearer: Wearer | None = None,
+    ) -> None:
         self.failure: BaseException | None = None
         self.turned_at = time.monotonic()
         """When the thread last came round: it is stuck when this grows old."""
         self.latest: Heard | None = None
+        self.road = road
+        self.wearer_known: WearerKnown = "none"
+        self._wearer = wearer
+        self._dress_anew = True
         self._listening = listening
-        self._road = road
         self._on_heard = on_heard
         self._stopping = threading.Event()
         self._eavesdroppers: tuple[Callable[[Chunk], None], ...] = ()
@@ -68,7 +79,7 @@ class Hearing:
     @property
     def stepped_at(self) -> float | None:
         """Monotonic time of the sound that the network, or the gate, last answered for."""
-        return self._road.stepped_at
+        return self.road.stepped_at
 
     @property
     def released(self) -> bool:
@@ -110,10 +121,31 @@ class Hearing:
         except BaseException as failure:  # noqa: BLE001  the supervisor in the main thread decides
             self.failure = failure
 
+    def knows(self, wearer: Wearer | None) -> None:
+        """From the next chunk on this is known of the wearer."""
+        self._wearer, self._dress_anew = wearer, True
+
+    @property
+    def microphone_name(self) -> str:
+        """The microphone in use, or the last one that was."""
+        info = self._listening.microphone.info
+        return info.name if info else ""
+
+    def _dress(self) -> None:
+        """Let the network know the wearer, if what was learned fits the package and this microphone."""
+        self._dress_anew = False
+        network, wearer = self.road.network, self._wearer
+        fits = wearer is not None and wearer.fits(network.package.manifest.view, self.microphone_name)
+        self.wearer_known = "none" if wearer is None else "learned" if fits else "does_not_fit"
+        network.wear(wearer if fits else None)
+        self.road.reset()
+
     def _hear(self, chunk: Chunk) -> None:
+        if self._dress_anew or chunk.gap:
+            self._dress()
         for eavesdropper in self._eavesdroppers:
             eavesdropper(chunk)
-        for heard in self._road.push(chunk):
+        for heard in self.road.push(chunk):
             self.latest = heard
             self._on_heard(heard)
 

@@ -66,9 +66,7 @@ def face(level: Level) -> Group:
     loud = max(0.0, 1 - level.level_dbfs / _QUIET_DBFS)
     table.add_row("loudness", _bar(loud, "cyan"), f"{level.level_dbfs:6.1f} dBFS")
     colour = "red" if level.decision == "danger" else "yellow"
-    table.add_row(
-        "danger", _bar(level.danger, colour), f"{level.danger:6.2f}  (alarm at {level.threshold:.2f})"
-    )
+    table.add_row("danger", _bar(level.danger, colour), f"{level.danger:6.2f}  (alarm at {level.threshold:.2f})")
     for name, share in level.emotions.items():
         table.add_row(name, _bar(share, "blue"), f"{share:6.2f}")
     words = Text(f"{level.mode}, hearing {level.hearing}, {level.decision}", style=f"bold {colour}")

@@ -17,7 +17,8 @@ from device.events import Effect, Event, Told
 from device.evidence import DIGITS, emotions_of, evidence_of
 from device.features import SAMPLE_RATE
 from device.gate import SilenceGate
-from device.network import Network, classify as classify_samples
+from device.network import Network
+from device.network import classify as classify_samples
 from device.road import Heard, Road, decision_parameters
 
 
@@ -91,7 +92,7 @@ class _Replay:
 
     def _second(self, t_s: float) -> Posteriors:
         heard = self._latest
-        assert heard is not None  # noqa: S101  both callers have looked
+        assert heard is not None
         danger = 0.0 if heard.posterior is None else heard.posterior.danger
         return Posteriors(round(t_s, 3), round(float(danger), DIGITS), emotions_of(heard, self._manifest))
 

@@ -12,57 +12,69 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import FrameType
 
 import msgspec
 
-from device import __version__, board, chosen, config as configuration, control, events, golden, outbox as outboxes
+from device import __version__, board, chosen, control, events, golden, homeassistant, rehearsal, wearer
+from device import config as configuration
+from device import outbox as outboxes
 from device.alarm import Alarm, Standing
 from device.broker import Broker
 from device.config import Config
-from device.control import Client, ControlServer
-from device.errors import OutcryError, UsageError
-from device.evidence import evidence_of, level_of
-from device.events import Command, Effect, Note, Receipt, State, Told
+from device.control import ControlServer
+from device.desk import Desk
+from device.errors import MissingInputError, OutcryError, UsageError
+from device.events import Command, Effect, Note, Receipt, Told
+from device.evidence import evidence_of
 from device.faults import Faults
 from device.hearing import Hearing, gate_of, listening_on
 from device.journal import Journal
-from device.network import Network
 from device.notify import Notifier
-from device.panel import Panel, pattern_of
+from device.panel import Panel
+from device.reporting import Reporter, wall_now
 from device.road import Heard, Road, decision_parameters
+from device.sealing import Sealer
+from device.store import Store
 from device.telling import Teller
+from device.wearer import Wearer
 
 _log = logging.getLogger(__name__)
 
 TURN_S = 0.1
 FRESH_S = 2.0  # a sound, and a step on it, must be younger for a ping of the watchdog
-STUCK_S = 15.0  # longest time that a healthy listening thread may need to come round, all deadlines included
+STUCK_S = 5.0  # the listening thread comes round four times a second, whatever PortAudio does
 SLOW_LOOK_S = 10.0  # battery, supply and disk change slowly
 STOP_LISTENING_S = 0.5
-STOP_BROKER_S = 0.9  # with the above well under the two seconds that a stop may take
+STOP_BROKER_S = 0.8  # with the above well under the two seconds that a stop may take
+TEST_ANSWER_S = 120.0  # a test alarm that no guardian's client has answered by then is a fault
 
 
 class Service:
     """Everything that `outcry run` is. Build it, then `run` it once."""
 
     def __init__(self, config: Config, notifier: Notifier | None = None) -> None:
+        state = Path(config.device.state_directory)
         self.config = config
+        self.hearing: Hearing | None = None
         self._notifier = notifier or Notifier()
         self._lock = threading.RLock()
         self._calls: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._exit_code: int | None = None
-        state = Path(config.device.state_directory)
         self._guard = _guard(state)
-        self.outbox = outboxes.from_config(config)
-        self.journal = Journal(state, config.privacy.journal_most_mb * 500_000)
-        self.control = ControlServer(Path(config.device.runtime_directory, control.SOCKET_NAME), self._answer)
-        self.broker = self._made_broker()
-        self.teller = Teller(
-            config.device, self.outbox, self.journal, wake=self.broker.wake if self.broker else lambda: None
+        self._store = Store(state)
+        self.control = ControlServer(
+            Path(config.device.runtime_directory, control.SOCKET_NAME), lambda *asked: self.desk.answer(*asked)
         )
+        self.outbox = outboxes.from_config(config)
+        self.broker = self._made_broker()
+        journal = Journal(state, config.privacy.journal_most_mb * 500_000)
+        wake = self.broker.wake if self.broker else lambda: None
+        self.teller = Teller(config.device, self.outbox, journal, wake=wake)
         self.faults = Faults(self.teller.tell)
+        self.sealer = Sealer(config.privacy, state) if config.privacy.clip_public_key else None
         self.panel = Panel(
             config.panel,
             on_press=lambda count: self._soon(lambda: self._act(lambda now: self.alarm.press(now, count))),
@@ -72,17 +84,27 @@ class Service:
         self.alarm = Alarm(
             config.alarm, has_button=self.panel.has_button, guardians_known=bool(config.mqtt.guardian_keys)
         )
-        self.network: Network | None = None
-        self.hearing: Hearing | None = None
-        self._no_hearing: str | None = None
-        self._watchers: list[Client] = []
-        self._published: State | None = None
-        self._published_at = -float("inf")
-        self._since = self._wall()
-        self._pinged_at = -float("inf")
-        self._looked_at = -float("inf")
-        self._levelled_at = -float("inf")
-        self._tested: str | None = None
+        self.reporter = Reporter(
+            config=config,
+            alarm=self.alarm,
+            faults=self.faults,
+            outbox=self.outbox,
+            panel=self.panel,
+            broker=self.broker,
+            notifier=self._notifier,
+        )
+        self.desk = Desk(
+            config=config,
+            outbox=self.outbox,
+            faults=self.faults,
+            reporter=self.reporter,
+            obey=self._obey_local,
+            soon=self._soon,
+        )
+        self._pinged_at = self._looked_at = -float("inf")
+        self._looked_at_wall = time.time()
+        self._trial_open = True
+        self._tested: tuple[str, float] | None = None
 
     # --- the life of it ---------------------------------------------------------------------------------
 
@@ -98,7 +120,7 @@ class Service:
         except OutcryError as error:
             _log.critical("%s", error)
             self._exit_code = error.code
-        except Exception:
+        except Exception:  # noqa: BLE001  the supervisor: whatever it was, systemd starts us anew
             _log.critical("the main loop failed", exc_info=True)
             self._exit_code = OutcryError.code
         self._stop()
@@ -107,37 +129,54 @@ class Service:
     def _start(self) -> None:
         with self._lock:
             self._carry_out(self.alarm.start(time.monotonic(), self._standing_before()))
+        failed = self._store.starting()
+        if failed:
+            self.faults.note("model", f"{failed} did not become ready; the one before is in force again")
         try:
             self.hearing = self._made_hearing()
         except OutcryError as error:
-            self._no_hearing = str(error)
-            self.faults.note("model", self._no_hearing)
+            self.reporter.why_deaf = str(error)
+            self.faults.note("hearing", str(error))
+        self.reporter.hearing = self.desk.hearing = self.hearing
         if self.broker:
             self.broker.start()
         if self.hearing:
+            if self.sealer:
+                self.hearing.also_give(self.sealer.push)
             self.hearing.start()
         self._turn(time.monotonic())
         self._notifier.tell("READY=1")
 
     def _made_hearing(self) -> Hearing:
-        package = chosen.in_force(self.config)
-        for warning in golden.check(package).warnings:
-            _log.warning("%s", warning)
-        self.network = golden.open_network(package)
-        self.parameters = decision_parameters(package.manifest, self.config)
-        road = Road(self.network, self.parameters, gate_of(self.config.microphone))
-        return Hearing(listening_on(self.config.microphone), road, self._on_heard)
+        refused: list[str] = []
+        package = chosen.in_force(self.config, refused=refused.append)
+        if refused:
+            self.faults.note("model", f"{refused[0]}; {package.manifest.identity} is used")
+        network = golden.open_network(package)
+        road = Road(network, decision_parameters(package.manifest, self.config), gate_of(self.config.microphone))
+        return Hearing(listening_on(self.config.microphone), road, self._on_heard, self._wearer_before())
+
+    def _wearer_before(self) -> Wearer | None:
+        try:
+            return wearer.load(Path(self.config.device.state_directory, wearer.FILE_NAME))
+        except MissingInputError:
+            return None
+        except OutcryError as error:
+            _log.warning("%s", error)
+            return None
 
     def _made_broker(self) -> Broker | None:
-        if not self.config.mqtt.host:
+        mqtt = self.config.mqtt
+        if not mqtt.host:
             return None
         return Broker(
-            self.config.mqtt,
+            mqtt,
             self.config.device.name,
             self.outbox,
             on_command=lambda command: self._soon(lambda: self._command(command)),
             on_receipt=lambda receipt: self._soon(lambda: self._receipt(receipt)),
             password=configuration.mqtt_password(self.config),
+            announcement=homeassistant.announcement(self.config, __version__),
             on_delivered=lambda row: self.control.wake(),
             on_refused=lambda words: self._soon(lambda: self._refused(words)),
         )
@@ -153,7 +192,7 @@ class Service:
         self.control.close()
         self.outbox.close()
 
-    def _signalled(self, number: int, _: FrameType | None) -> None:
+    def _signalled(self, _: int, __: FrameType | None) -> None:
         self._exit_code = 0
         self.control.wake()
 
@@ -171,9 +210,8 @@ class Service:
         self._supervise(now)
         if now - self._looked_at >= SLOW_LOOK_S:
             self._looked_at = now
-            self._look_around()
-        self._show()
-        self._publish(now)
+            self._look_around(now)
+        self.reporter.report(now)
         self._ping(now)
 
     def _act(self, enter: Callable[[float], list[Effect]]) -> None:
@@ -185,18 +223,25 @@ class Service:
         for effect in effects:
             if isinstance(effect, Note):
                 _log.info("%s", effect.text)
-            else:
-                self.teller.tell(effect)
+                continue
+            event = self.teller.tell(effect)
+            if event.kind in ("alert", "sos") and not event.repeat:
+                self._soon(partial(self._seal, event.id))
         if effects:
             self._keep_standing()
             self._listen_or_not()
             self.control.wake()
 
+    def _seal(self, identity: str) -> None:
+        if self.sealer:
+            self.sealer.seal(identity)
+
     def _on_heard(self, heard: Heard) -> None:
         """A step of the road; in the listening thread."""
-        if self.network is None:
+        if self.hearing is None:
             return
-        evidence = evidence_of(heard, self.network.package.manifest, self.parameters.threshold)
+        road = self.hearing.road
+        evidence = evidence_of(heard, road.network.package.manifest, road.decider.parameters.threshold)
         self._act(lambda now: self.alarm.on_decision(now, heard.decision, evidence))
 
     def _listen_or_not(self) -> None:
@@ -214,97 +259,41 @@ class Service:
             return
         if hearing.failure is not None or not hearing.alive:
             failure = hearing.failure
-            code = failure.code if isinstance(failure, OutcryError) else OutcryError.code
             self.faults.note("hearing", f"the listening thread ended: {failure}")
             _log.critical("the listening thread ended: %s", failure, exc_info=failure)
-            self._exit_code = code
-        elif self.alarm.mode == "disarmed":
-            self.faults.note("hearing", None)
+            self._exit_code = failure.code if isinstance(failure, OutcryError) else OutcryError.code
         elif self._stuck(now):
             self.faults.note("hearing", "the listening thread is stuck")
+        elif self.alarm.mode == "disarmed":
+            self.faults.note("hearing", None)
         else:
             report = hearing.report
-            self.faults.note("hearing", report.words.removeprefix("hearing: ") if report.fault else None)
+            if report.fault or "hearing" not in self.faults or report.state == "healthy":
+                words = report.words.removeprefix("hearing: ")
+                self.faults.note("hearing", words if report.fault else None)
+            if self._trial_open and report.state == "healthy":
+                self._trial_open = False
+                self._store.ready()
 
     def _stuck(self, now: float) -> bool:
         return self.hearing is not None and now - self.hearing.turned_at > STUCK_S
 
-    def _look_around(self) -> None:
-        """What changes slowly: outbox, battery, supply."""
+    def _look_around(self, now: float) -> None:
+        """What changes slowly: outbox, battery, supply; and the weekly test."""
         self.faults.note("outbox", self.outbox.problem)
         battery = board.battery()
         low = battery is not None and not battery.charging and battery.charge < self.config.battery.warn_below
         self.faults.note("battery", f"{battery.charge:.0%} left: charge it" if battery and low else None)
         sagging = board.under_voltage()
         self.faults.note("supply", "under-voltage: use a better supply or cable" if sagging else None)
+        before, self._looked_at_wall = self._looked_at_wall, time.time()
+        if board.clock_is_set() and rehearsal.is_due(self.config.test_alarm.weekly, before, self._looked_at_wall):
+            self._test("the weekly time")
+        if self._tested and now - self._tested[1] > TEST_ANSWER_S:
+            self.faults.note("test alarm", "no guardian's client has answered it")
+            self._tested = None
 
-    # --- what others see --------------------------------------------------------------------------------
-
-    def _show(self) -> None:
-        standing = self.alarm.standing
-        self.panel.show(
-            pattern_of(
-                self.alarm.looks,
-                delivered=standing is not None and self.outbox.status(standing.id) != "queued",
-                received=standing is not None and standing.received,
-                fault=bool(self.faults),
-                asked=self.alarm.asked is not None,
-            )
-        )
-
-    def state(self) -> State:
-        """What the device is just now."""
-        report = self.hearing.report if self.hearing else None
-        battery = board.battery()
-        return State(
-            device=self.config.device.name,
-            mode=self.alarm.public_mode,
-            armed=self.alarm.mode != "disarmed",
-            hearing=report.state if report else "failed",
-            hearing_reason=(report.words if report.reasons else None) if report else self._no_hearing,
-            audio_age_s=round(report.age_s, 1) if report else None,
-            level_dbfs=None if report is None or report.level_dbfs is None else round(report.level_dbfs, 1),
-            version=__version__,
-            since=self._since,
-            outbox_depth=self.outbox.depth,
-            outbox=self.outbox.place,
-            last_proven=self.outbox.kept("last_proven"),
-            battery=battery.charge if battery else None,
-            model=self.network.package.manifest.identity if self.network else None,
-            wearer="none",
-            throttled=board.throttled(),
-        )
-
-    def _publish(self, now: float) -> None:
-        """Publish the state when what matters in it has changed, and every so often."""
-        if now - self._published_at < TURN_S:
-            return
-        state, before = self.state(), self._published
-        changed = before is None or _core(state) != _core(before)
-        if changed:
-            self._since = self._wall()
-            state = msgspec.structs.replace(state, since=self._since)
-            words = f"{state.mode}, hearing {state.hearing}"
-            self._notifier.status("; ".join([words, *self.faults.words()]))
-        if changed or now - self._published_at >= self.config.mqtt.state_every_s:
-            self._published, self._published_at = state, now
-            if self.broker:
-                self.broker.publish_state(state)
-        self._show_level(now, state)
-
-    def _show_level(self, now: float, state: State) -> None:
-        """Hand the latest reading to meters that watch, and once a second to `/level`."""
-        heard = self.hearing.latest if self.hearing else None
-        if heard is None or self.network is None:
-            return
-        manifest = self.network.package.manifest
-        level = level_of(heard, manifest, self.parameters.threshold, state.mode, state.hearing)
-        self._watchers = [client for client in self._watchers if not client.ending]
-        for client in self._watchers:
-            client.send(msgspec.to_builtins(level))
-        if self.broker and now - self._levelled_at >= 1.0:
-            self._levelled_at = now
-            self.broker.publish_level(level.danger, level.emotions)
+    # --- the watchdog -----------------------------------------------------------------------------------
 
     def _ping(self, now: float) -> None:
         """Feed the watchdog, if what we say of ourselves is true."""
@@ -314,56 +303,59 @@ class Service:
             self._notifier.tell("WATCHDOG=1")
 
     def truthful(self, now: float) -> bool:
-        """Whether the declared mode is true: listening needs fresh sound and a step on it, the rest a fault shown."""
+        """Whether the declared mode is true: listening needs fresh sound and a step on it; the rest, a fault shown."""
         if not self.panel.alive or self._stuck(now):
             return False
         if self.hearing is None:
-            return "model" in self.faults
+            return "hearing" in self.faults
         if self.alarm.mode == "disarmed":
             return True
         report = self.hearing.report
         if report.deaf:
             return "hearing" in self.faults
-        if "starting" in report.reasons:
+        if "starting" in report.reasons or "released" in report.reasons:
             return True
         stepped_at = self.hearing.stepped_at
         return report.age_s < FRESH_S and stepped_at is not None and now - stepped_at < FRESH_S
 
-    # --- commands ---------------------------------------------------------------------------------------
+    # --- commands, receipts, tests ----------------------------------------------------------------------
 
-    def _command(self, command: Command, *, local: bool = False) -> None:
+    def _command(self, command: Command) -> None:
         if command.command == "test":
-            self._test(command)
+            self._test(command.by or "a guardian")
         else:
-            self._act(lambda now: self.alarm.command(now, command, local=local))
+            self._act(lambda now: self.alarm.command(now, command))
+
+    def _obey_local(self, command: Command) -> None:
+        if command.command == "test":
+            self._test(command.by)
+        else:
+            self._act(lambda now: self.alarm.command(now, command, local=True))
 
     def _receipt(self, receipt: Receipt) -> None:
-        if receipt.id == self._tested:
+        if self._tested and receipt.id == self._tested[0]:
             self._tested = None
-            if at := self._wall():
-                self.outbox.keep("last_proven", at)
+            self.outbox.keep("last_proven", wall_now() or "")
+            self.faults.note("test alarm", None)
             _log.info("the test alarm was received by %s", receipt.by or "a guardian")
-            return
-        self._act(lambda now: self.alarm.receipt(now, receipt))
+        else:
+            self._act(lambda now: self.alarm.receipt(now, receipt))
 
     def _refused(self, words: str) -> None:
         self.teller.tell(Told("fault", events.new_id(), by="broker", reason=words))
 
-    def _test(self, command: Command) -> None:
-        """A test alarm: the golden clip through the network, then alarm, broker and a guardian's receipt."""
-        raise NotImplementedError
-
-    def _answer(self, request: control.Message, client: Client) -> None:
-        """What a command on this machine asks; in the main thread."""
-        match request.get("do"):
-            case "state":
-                client.end({"state": msgspec.to_builtins(self.state()), "faults": self.faults.words()})
-            case "listen":
-                if self.hearing is None:
-                    raise UsageError(f"the service does not listen: {self._no_hearing}")
-                self._watchers.append(client)
-            case other:
-                raise UsageError(f"the service knows no request {other!r}; is it of another version?")
+    def _test(self, by: str) -> None:
+        """A test alarm end to end; `last_proven` is set by a guardian's receipt."""
+        if self.hearing is None:
+            self.faults.note("test alarm", f"nothing listens: {self.reporter.why_deaf}")
+            return
+        try:
+            told = rehearsal.rehearse(self.hearing.road.network.package, by)
+        except OutcryError as error:
+            self.faults.note("test alarm", str(error))
+            return
+        self._tested = (told.id, time.monotonic())
+        self.teller.tell(told)
 
     # --- what outlives a restart ------------------------------------------------------------------------
 
@@ -375,24 +367,19 @@ class Service:
     def _standing_before(self) -> Standing | None:
         kept = self.outbox.kept("standing")
         if kept:
-            return msgspec.json.decode(kept, type=Standing)
+            try:
+                return msgspec.json.decode(kept, type=Standing)
+            except msgspec.MsgspecError as error:
+                _log.error("what was noted of the standing alert can't be read: %s", error)
         # Killed between the alert's row and this note: the row tells.
         latest = self.outbox.latest_alert()
         return Standing(latest) if latest else None
-
-    def _wall(self) -> str | None:
-        return events.format_at(time.time()) if board.clock_is_set() else None
-
-
-def _core(state: State) -> State:
-    """The state without what changes all the time."""
-    return msgspec.structs.replace(state, audio_age_s=None, level_dbfs=None, since=None)
 
 
 def _guard(state: Path) -> object:
     """Hold the state directory for this process alone. Raises UsageError where another one runs."""
     try:
-        state.mkdir(parents=True, exist_ok=True)
+        state.mkdir(parents=True, exist_ok=True, mode=0o700)
         file = (state / "lock").open("w")
     except OSError as error:
         _log.error("the state directory %s can't be written (%s): nothing outlives a restart", state, error)
@@ -400,6 +387,7 @@ def _guard(state: Path) -> object:
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
+        file.close()
         raise UsageError(
             f"another outcry runs with the state directory {state}; stop it, or set device.state_directory"
         ) from None

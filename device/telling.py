@@ -60,4 +60,4 @@ class Teller:
             except (OSError, ValueError) as error:
                 # Nobody reads any more: the alarm goes on without.
                 _log.warning("standard output takes no more events: %s", error)
-                self._output = open("/dev/null", "wb")  # noqa: SIM115  kept for the process's life
+                self._output = open("/dev/null", "wb")  # noqa: SIM115  kept for the life of the process

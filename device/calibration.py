@@ -1,0 +1,116 @@
+"""`outcry calibrate`: learn the wearer's ordinary voice, from files or from the microphone.
+
+Where the service runs it owns the microphone and the state directory: it listens and keeps what it learned.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from device import chosen, control, wearer
+from device.audio import Chunk, read_samples
+from device.config import Config
+from device.errors import MissingInputError, OutcryError
+from device.features import FeatureStream, features
+from device.hearing import READ_TIMEOUT_S, listening_on
+from device.view import ViewParameters
+from device.wearer import Learner, Wearer
+
+MICROPHONE_PATIENCE_S = 5.0
+
+
+def view_in_force(config: Config, model_directory: Path | None) -> ViewParameters:
+    """The view that means are learned for."""
+    return chosen.in_force(config, model_directory).manifest.view
+
+
+def from_files(files: Sequence[str], view: ViewParameters) -> Wearer:
+    """Learn from sound files. Raises BadDataError and MissingInputError for what can't be used."""
+    learner = Learner()
+    for name in files:
+        learner.push(features(read_samples(name)))
+    return learner.wearer(view)
+
+
+class Pupil:
+    """Learns from chunks until it has heard for long enough."""
+
+    def __init__(self, seconds: float) -> None:
+        self._learner = Learner()
+        self._features = FeatureStream()
+        self._left_s = seconds
+
+    @property
+    def done(self) -> bool:
+        """Whether it has heard for long enough."""
+        return self._left_s <= 0
+
+    @property
+    def voiced_s(self) -> float:
+        """Voice so far."""
+        return self._learner.seconds
+
+    def push(self, chunk: Chunk) -> None:
+        """Take a chunk."""
+        if chunk.gap:
+            self._features.reset()
+        if not self.done:
+            self._left_s -= chunk.seconds
+            self._learner.push(self._features.push(chunk.samples))
+
+    def wearer(self, view: ViewParameters, microphone: str) -> Wearer:
+        """What was learned. Raises BadDataError where it is too little."""
+        return self._learner.wearer(view, microphone)
+
+
+def from_microphone(config: Config, view: ViewParameters, seconds: float, output: Path | None) -> tuple[Wearer, Path]:
+    """Learn from the microphone, by the running service where there is one."""
+    socket = Path(config.device.runtime_directory, control.SOCKET_NAME)
+    answers = control.ask(socket, {"do": "calibrate", "seconds": seconds}, seconds + 30)
+    if answers is None:
+        learned = _listened(config, view, seconds)
+        return learned, keep(learned, config, output)
+    answer = next(answers, None)
+    if answer is None:
+        raise OutcryError("the service ended while it learned; see its log")
+    learned = msgspec.convert(answer["wearer"], Wearer)
+    if output is not None:
+        wearer.save(learned, output)
+    return learned, output or Path(str(answer["path"]))
+
+
+def _listened(config: Config, view: ViewParameters, seconds: float) -> Wearer:
+    listening = listening_on(config.microphone)
+    listening.microphone.open()
+    pupil = Pupil(seconds)
+    silent_s = 0.0
+    try:
+        while not pupil.done:
+            chunk = listening.read(READ_TIMEOUT_S)
+            silent_s = 0.0 if chunk is not None else silent_s + READ_TIMEOUT_S
+            if silent_s > MICROPHONE_PATIENCE_S:
+                raise MissingInputError(f"no sound for {silent_s:g} s: {listening.report.words}")
+            if chunk is not None:
+                pupil.push(chunk)
+        info = listening.microphone.info
+        return pupil.wearer(view, info.name if info else "")
+    finally:
+        listening.close()
+
+
+def keep(learned: Wearer, config: Config, output: Path | None) -> Path:
+    """Write what was learned, to `output` or into the state directory; where it lies."""
+    path = output or Path(config.device.state_directory, wearer.FILE_NAME)
+    if output is None:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    elif not output.parent.is_dir():
+        raise MissingInputError(f"{output.parent}: no such folder; make it or name another with --output")
+    wearer.save(learned, path)
+    return path
+
+
+def words(learned: Wearer, path: Path) -> str:
+    """What a person is told of it."""
+    more = "" if learned.enough else f"; more would be better ({wearer.ENOUGH_S:g} s of voice are enough)"
+    return f"learned from {learned.seconds:.1f} s of voice, kept in {path}{more}"

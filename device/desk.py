@@ -1,0 +1,107 @@
+"""What commands on this machine ask of the running service, over the control socket; in the main thread."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from device import calibration, forgetting
+from device.audio import Chunk
+from device.calibration import Pupil
+from device.config import Config
+from device.control import Client, Message
+from device.errors import OutcryError, UsageError
+from device.events import Command
+from device.faults import Faults
+from device.hearing import Hearing
+from device.outbox import Outbox
+from device.reporting import Reporter
+
+
+class _Ask(msgspec.Struct, frozen=True):
+    """A request; which fields count depends on `do`."""
+
+    do: str
+    seconds: float = 60.0
+    command: Command | None = None
+
+
+class Desk:
+    """Answers requests; `turn` ends those that take time."""
+
+    def __init__(
+        self,
+        *,
+        config: Config,
+        outbox: Outbox,
+        faults: Faults,
+        reporter: Reporter,
+        obey: Callable[[Command], None],
+        soon: Callable[[Callable[[], None]], None],
+    ) -> None:
+        self.hearing: Hearing | None = None
+        self._config = config
+        self._outbox = outbox
+        self._faults = faults
+        self._reporter = reporter
+        self._obey = obey
+        self._soon = soon
+
+    def answer(self, request: Message, client: Client) -> None:
+        """Answer a request, now or in a while. Raises OutcryError for what can't be done."""
+        try:
+            ask = msgspec.convert(request, _Ask)
+        except msgspec.ValidationError as error:
+            raise UsageError(f"the request can't be read: {error}") from error
+        match ask.do:
+            case "state":
+                state = msgspec.to_builtins(self._reporter.state())
+                client.end({"state": state, "faults": self._faults.words()})
+            case "listen":
+                self._heard_by()
+                self._reporter.watch(client)
+            case "calibrate":
+                self._calibrate(ask.seconds, client)
+            case "forget":
+                said = forgetting.erase(Path(self._config.device.state_directory), self._outbox)
+                if self.hearing:
+                    self.hearing.knows(None)
+                client.end({"said": said})
+            case "command" if ask.command is not None:
+                self._obey(ask.command)
+                client.end({"done": ask.command.command})
+            case other:
+                raise UsageError(f"the service knows no request {other!r}; is it of another version?")
+
+    def _heard_by(self) -> Hearing:
+        if self.hearing is None:
+            raise OutcryError(f"the service does not listen: {self._reporter.why_deaf}")
+        return self.hearing
+
+    def _calibrate(self, seconds: float, client: Client) -> None:
+        """Learn from what the service hears meanwhile; it goes on listening for danger."""
+        hearing = self._heard_by()
+        pupil = Pupil(seconds)
+        told = False
+
+        def hear(chunk: Chunk) -> None:
+            nonlocal told
+            pupil.push(chunk)
+            if pupil.done and not told:
+                told = True
+                self._soon(lambda: self._learned(pupil, client, end))
+
+        end = hearing.also_give(hear)
+
+    def _learned(self, pupil: Pupil, client: Client, end: Callable[[], None]) -> None:
+        end()
+        hearing = self._heard_by()
+        try:
+            view = hearing.road.network.package.manifest.view
+            learned = pupil.wearer(view, hearing.microphone_name)
+            path = calibration.keep(learned, self._config, None)
+        except OutcryError as error:
+            client.end({"error": str(error), "code": error.code})
+            return
+        hearing.knows(learned)
+        client.end({"wearer": msgspec.to_builtins(learned), "path": str(path)})
