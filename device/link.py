@@ -92,9 +92,10 @@ class Link:
 
     def turn(self, timeout_s: float) -> None:
         """Wait for traffic or `wake`, at most `timeout_s`, and deal with it. Raises LinkError at the end."""
+        if self._client.socket() is None:  # it broke while something was sent
+            raise self._why_ended()
         wanted = selectors.EVENT_READ | (selectors.EVENT_WRITE if self._client.want_write() else 0)
-        with contextlib.suppress(KeyError, ValueError):  # closed by paho meanwhile: told below
-            self._selector.modify(self._socket, wanted)
+        self._selector.modify(self._socket, wanted)
         for key, ready in self._selector.select(max(0.0, timeout_s)):
             if key.fileobj is self._wake_read:
                 with contextlib.suppress(BlockingIOError):

@@ -71,7 +71,7 @@ class Message:
     def __init__(self, line: str) -> None:
         raw = json.loads(line)
         self.topic: str = raw["topic"]
-        self.payload: str = raw["payload"]
+        self.payload: str = raw["payload"] or ""
         self.retained = bool(raw["retain"])
         self.properties: dict[str, Any] = raw.get("properties", {})
         self.at = time.monotonic()
