@@ -191,8 +191,8 @@ def write_unseen(folder: Path, clips: pd.DataFrame, rows: NDArray[np.int64], cop
 
 
 def _write_clips(path: Path, parts: list[NDArray[np.float32]], **more: NDArray[np.int64]) -> None:
-    lengths = np.array([len(part) for part in parts], np.int64)
-    np.savez_compressed(path, frames=np.concatenate(parts).astype(np.float16), lengths=lengths, **more)
+    starts = np.cumsum([0, *map(len, parts)], dtype=np.int64)
+    np.savez_compressed(path, frames=np.concatenate(parts).astype(np.float16), starts=starts, **more)
 
 
 def predict(
