@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from sklearn.metrics import confusion_matrix, precision_recall_fscore_support, roc_auc_score
 from sklearn.model_selection import train_test_split
 
 from device.errors import BadDataError, MissingInputError
+from training import evaluate
 from training.corpora.clip import DANGER, EMOTIONS
 from training.splits import TRAIN, speaker_independent
 
@@ -139,42 +139,30 @@ def score(
 def figures_of(truth: NDArray[np.int64], probabilities: NDArray[np.floating], classes: Sequence[str]) -> dict[str, Any]:
     """Accuracy, UAR, macro F1, precision, recall, F1 and support of each class, confusion, danger's AUC.
 
-    Danger is anger, fear or scream against the other judged emotions; its score is the sum of their
-    probabilities. The AUC is None where the truth holds one side only.
+    By the definitions of training/evaluate.py. Danger is anger, fear or a scream; its score is the sum of their
+    probabilities, and `danger_auc` is None where the truth holds one side only.
     """
-    numbers = np.arange(len(classes))
-    predicted = probabilities.argmax(axis=1)
-    precision, recall, f1, support = precision_recall_fscore_support(
-        truth, predicted, labels=numbers, zero_division=0.0
-    )
-    there = support > 0
+    names = np.array(classes, object)
+    scores = evaluate.score(names[truth], names[probabilities.argmax(axis=1)], classes)
     return {
-        "clips": len(truth),
-        "accuracy": float((truth == predicted).mean()),
-        "uar": float(recall[there].mean()),
-        "f1_macro": float(f1[there].mean()),
+        "clips": scores.clips,
+        "accuracy": scores.accuracy,
+        "uar": scores.uar,
+        "f1_macro": scores.f1_macro,
         "classes": {
-            name: {
-                "precision": float(precision[n]),
-                "recall": float(recall[n]),
-                "f1": float(f1[n]),
-                "support": int(support[n]),
-            }
-            for n, name in enumerate(classes)
+            str(name): {key: float(value) for key, value in row.items()} for name, row in scores.by_class.iterrows()
         },
-        "confusion": confusion_matrix(truth, predicted, labels=numbers).tolist(),
-        "danger_auc": danger_auc(truth, probabilities, classes),
+        "confusion": scores.confusion.to_numpy().tolist(),
+        "danger_auc": danger_auc(names[truth], probabilities, classes),
     }
 
 
-def danger_auc(truth: NDArray[np.int64], probabilities: NDArray[np.floating], classes: Sequence[str]) -> float | None:
-    """Area under the ROC curve of the dangerous classes' summed probability; None with one side only."""
-    judged = np.isin(truth, [n for n, name in enumerate(classes) if name in EMOTIONS or name in (*DANGER, "calm")])
+def danger_auc(truth: NDArray[np.object_], probabilities: NDArray[np.floating], classes: Sequence[str]) -> float | None:
+    """Area under the ROC curve of the dangerous classes' summed probability; surprise stays out."""
+    judged = np.isin(truth.astype(str), [*EMOTIONS, *DANGER, "calm"])
     dangerous = [n for n, name in enumerate(classes) if name in DANGER]
-    danger = np.isin(truth[judged], dangerous)
-    if danger.all() or not danger.any():
-        return None
-    return float(roc_auc_score(danger, probabilities[judged][:, dangerous].sum(axis=1)))
+    area = evaluate.roc_area(evaluate.is_danger(truth[judged]), probabilities[judged][:, dangerous].sum(axis=1))
+    return None if np.isnan(area) else area
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,21 +2,18 @@
 
 import json
 import os
-import platform
-import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 from numpy.typing import NDArray
 
 from device.errors import BadDataError
-from training.places import HOME
 from training.reproductions.protocol import Planned
+from training.runs import made_by, write_json
 
 SCHEMA = 1
 
@@ -42,11 +39,11 @@ class RunFolder:
                     f"not of {reproduction} on {index}: name another folder with --output, or delete this one"
                 )
         else:
-            _write(told, ours | {"made_by": made_by()})
+            write_json(told, ours | {"made_by": made_by()})
 
     def note(self, summary: dict[str, Any]) -> None:
         """Keep what the report says about the data."""
-        _write(self.folder / "summary.json", summary)
+        write_json(self.folder / "summary.json", summary)
 
     def summary(self) -> dict[str, Any]:
         """What `note` kept."""
@@ -95,20 +92,8 @@ class RunFolder:
             "made_by": made_by(),
         }
         # The figures come last: a run counts as finished only with everything it keeps.
-        _write(self.runs / f"{run.name}.json", record)
+        write_json(self.runs / f"{run.name}.json", record)
         return _read(self.runs / f"{run.name}.json")
-
-
-def made_by() -> dict[str, str]:
-    """Revision, engine and machine that a record comes from."""
-    done = subprocess.run(
-        ["git", "describe", "--always", "--dirty"], cwd=HOME, capture_output=True, text=True, check=False
-    )
-    return {
-        "revision": done.stdout.strip() or "unknown",
-        "engine": f"keras {keras.__version__} on {keras.backend.backend()}",
-        "machine": platform.machine(),
-    }
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -119,9 +104,3 @@ def _read(path: Path) -> dict[str, Any]:
     if not isinstance(record, dict):
         raise BadDataError(f"{path} is no record of a run: delete it, and the run is made again")
     return record
-
-
-def _write(path: Path, record: dict[str, Any]) -> None:
-    fresh = path.with_name(f".{path.name}.{os.getpid()}")
-    fresh.write_text(json.dumps(record, indent=1, allow_nan=False), encoding="utf-8")
-    fresh.replace(path)
