@@ -118,7 +118,7 @@ def dct_matrix() -> NDArray[np.float64]:
 @lru_cache(maxsize=1)
 def _pitch_constants() -> tuple[NDArray[np.float64], NDArray[np.float64], int]:
     """Window; weight of each lag (1 / autocorrelation of the window, less for longer lags); first lag."""
-    window: NDArray[np.float64] = np.hanning(_SLOW_WINDOW + 2)[1:-1]
+    window = np.hanning(_SLOW_WINDOW + 2)[1:-1].astype(np.float64)
     own = np.fft.irfft(np.abs(np.fft.rfft(window, _PITCH_FFT)) ** 2, _PITCH_FFT)
     first = int(_LAG_RATE // PARAMETERS.f0_high_hz) - 1
     lags = np.arange(first, int(np.ceil(_LAG_RATE / PARAMETERS.f0_low_hz)) + 2)

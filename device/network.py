@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from device.errors import OutcryError
 from device.features import FRAME_SIZE, PARAMETERS, Samples, as_float, features
 from device.package import Package
-from device.view import View, sounding
+from device.view import View, Views, sounding
 from device.wearer import Wearer
 
 _RUNTIMES = ("ai_edge_litert", "tflite_runtime")
@@ -48,22 +48,27 @@ def _runtime() -> ModuleType:
     raise OutcryError("no runtime for the network: install ai-edge-litert (or tflite-runtime 2.14)")
 
 
-class _Pool:
-    """The weighted mean of the logits of one window."""
+class _Pools:
+    """The weighted means of the logits of several windows."""
 
-    def __init__(self, outputs: int) -> None:
-        self._sums = np.zeros(outputs)
-        self._weight = 0.0
+    def __init__(self, windows: int, outputs: int) -> None:
+        self._sums = np.zeros((windows, outputs))
+        self._weights = np.zeros(windows)
+
+    def restart(self, window: int) -> None:
+        """Forget one window's logits."""
+        self._sums[window] = self._weights[window] = 0.0
 
     def add(self, logits: NDArray[np.float32]) -> None:
-        """Count in logits (n, outputs + 1), the last column the attention's."""
-        weights = np.exp(np.clip(logits[:, -1], -_ATTENTION_LIMIT, _ATTENTION_LIMIT).astype(np.float64))
-        self._sums += weights @ logits[:, :-1]
-        self._weight += float(weights.sum())
+        """Count in logits (windows, n, outputs + 1), the last column the attention's."""
+        attention = np.minimum(np.maximum(logits[:, :, -1], -_ATTENTION_LIMIT), _ATTENTION_LIMIT)
+        weights = np.exp(attention.astype(np.float64))
+        self._sums += (weights[:, None, :] @ logits[:, :, :-1])[:, 0]
+        self._weights += weights.sum(axis=1)
 
-    def mean(self) -> NDArray[np.float64]:
-        """The mean; zeros before the first logits."""
-        return self._sums / max(self._weight, 1e-12)
+    def mean(self, window: int) -> NDArray[np.float64]:
+        """One window's mean; zeros before its first logits."""
+        return np.asarray(self._sums[window] / max(self._weights[window], 1e-12))
 
 
 class Network:
@@ -119,9 +124,9 @@ class Network:
         self.wearer = wearer if fits else None
         self.reset()
 
-    def _view(self) -> View:
-        means = None if self.wearer is None else np.array(self.wearer.means, np.float32)
-        return View(self.package.manifest.view, means)
+    @property
+    def _means(self) -> NDArray[np.float32] | None:
+        return None if self.wearer is None else np.array(self.wearer.means, np.float32)
 
     def reset(self) -> None:
         """Forget what was heard: all windows start with the next frame."""
@@ -129,8 +134,8 @@ class Network:
         self._waiting = np.zeros((0, FRAME_SIZE), np.float32)
         self._step = 0
         self._states = [state.copy() for state in self._initial]
-        self._views = [self._view() for _ in range(geometry.batch)]
-        self._pools = [_Pool(self._classes + 1) for _ in range(geometry.batch)]
+        self._views = Views(self.package.manifest.view, self._means, windows=geometry.batch)
+        self._pools = _Pools(geometry.batch, self._classes + 1)
 
     def push(self, frames: NDArray[np.float32]) -> list[Posterior]:
         """Take frames (n, F); the posterior after each step that became whole, oldest first."""
@@ -148,18 +153,15 @@ class Network:
             age = self._step - geometry.hop_steps * (window + 1)
             if age >= 0 and age % geometry.window_steps == 0:
                 self._restart(window)
-        view = np.stack([one.push(frames) for one in self._views])
-        logits = self._invoke(view)
-        for pool, told in zip(self._pools, logits, strict=True):
-            pool.add(told)
+        self._pools.add(self._invoke(self._views.push(frames)))
         # The oldest window is the next one to restart.
         oldest = (self._step // geometry.hop_steps) % geometry.batch
         self._step += 1
-        return self._posterior(self._pools[oldest], self._step * geometry.frames_per_step - 1)
+        return self._posterior(self._pools.mean(oldest), self._step * geometry.frames_per_step - 1)
 
     def _restart(self, window: int) -> None:
-        self._views[window].restart()
-        self._pools[window] = _Pool(self._classes + 1)
+        self._views.restart(window)
+        self._pools.restart(window)
         for state, initial in zip(self._states, self._initial, strict=True):
             state[window] = initial[window]
 
@@ -182,8 +184,9 @@ class Network:
         self._states = kept
         return np.stack(told)
 
-    def _posterior(self, pool: _Pool, frame: int) -> Posterior:
-        mean, calibration = pool.mean(), self._calibration
+    def _posterior(self, mean: NDArray[np.float64], frame: int) -> Posterior:
+        """What the mean logits (C + 1,) of a window say."""
+        calibration = self._calibration
         scores = np.exp((mean[: self._classes] - mean[: self._classes].max()) / calibration.temperature)
         emotions = (scores / scores.sum()).astype(np.float32)
         if self.package.manifest.decision.danger == "classes":
@@ -201,12 +204,12 @@ class Network:
         span = frames[sounding(frames)]
         spare = -len(span) % stride if len(span) < stride else 0
         span = np.concatenate([span, np.repeat(span[-1:], spare, axis=0)])
-        pool = _Pool(self._classes + 1)
+        pool = _Pools(1, self._classes + 1)
         windows = [span[at : at + _CLIP_FRAMES] for at in range(0, len(span), _CLIP_FRAMES)]
         for at in range(0, len(windows), geometry.batch):
             for logits in self._side_by_side(windows[at : at + geometry.batch], stride):
-                pool.add(logits)
-        return self._posterior(pool, len(frames) - 1)
+                pool.add(logits[None])
+        return self._posterior(pool.mean(0), len(frames) - 1)
 
     def _side_by_side(self, windows: list[NDArray[np.float32]], stride: int) -> list[NDArray[np.float32]]:
         """Logits of each window (frames (n, F)), all of them from their start; the stream is left as it was."""
@@ -215,7 +218,7 @@ class Network:
         longest = -(-max(map(len, windows)) // size) * size
         view = np.zeros((geometry.batch, longest, geometry.input.shape[2]), np.float32)
         for row, window in enumerate(windows):
-            view[row, : len(window)] = self._view().push(window)
+            view[row, : len(window)] = View(self.package.manifest.view, self._means).push(window)
         kept, self._states = self._states, self._initial
         told = [self._invoke(view[:, at : at + size]) for at in range(0, longest, size)]
         self._states = kept

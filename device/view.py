@@ -45,49 +45,68 @@ class ViewParameters(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise ValueError("view: every scale must be above 0")
 
 
-def running_level(level: NDArray[np.float64], total: float, count: float) -> NDArray[np.float64]:
-    """Running mean of `level` (n,), each frame counted in, after `count` earlier frames that sum to `total`."""
-    sums = total + np.cumsum(level)
-    return np.asarray(sums / (count + np.arange(1, len(level) + 1)))
+class Views:
+    """The views of several windows that hear the same frames: they differ in the level's running mean alone."""
+
+    def __init__(
+        self, parameters: ViewParameters, wearer_means: NDArray[np.float32] | None = None, *, windows: int
+    ) -> None:
+        self._shift = np.array(parameters.shift)
+        self._gain = 1 / np.array(parameters.scale)
+        self._own_gain = 1 / np.array(parameters.own_scale)
+        self._means = None if wearer_means is None else wearer_means.astype(np.float64)
+        self._totals = np.zeros((windows, 1))
+        self._counts = np.zeros((windows, 1))
+
+    def restart(self, window: int) -> None:
+        """Forget the level of one window."""
+        self._totals[window] = self._counts[window] = 0.0
+
+    def push(self, frames: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The views of the next frames: shape (n, F) to (windows, n, V), float32, each number within -4..4."""
+        windows, count = len(self._counts), len(frames)
+        out = np.zeros((windows, count, VIEW_SIZE), np.float32)
+        if not count:
+            return out
+        values = frames.astype(np.float64)
+        level = np.maximum(values[:, LEVEL], _QUIETEST)
+        out[:, :, :FRAME_SIZE] = (values - self._shift) * self._gain
+        out[:, :, LEVEL] = (level - self._running_means(level)) * self._gain[LEVEL]
+        if self._means is not None:
+            values[:, LEVEL] = level
+            own = (values - self._means) * self._own_gain
+            # Where there is no voice there is no F0 to compare.
+            own[:, F0] *= values[:, F0] > 0
+            out[:, :, FRAME_SIZE:-1] = own
+            out[:, :, -1] = 1.0
+        np.maximum(out, -_LIMIT, out=out)
+        np.minimum(out, _LIMIT, out=out)
+        return out
+
+    def _running_means(self, level: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Mean of the level since each window's start, every frame counted in, shape (windows, n)."""
+        fresh = self._counts[:, 0] == 0
+        self._totals[fresh], self._counts[fresh] = _PRIOR_FRAMES * level[0], _PRIOR_FRAMES
+        sums = self._totals + level.cumsum()
+        means = sums / (self._counts + np.arange(1, len(level) + 1))
+        self._totals = sums[:, -1:]
+        self._counts += len(level)
+        return np.asarray(means)
 
 
 class View:
     """The view of one window; `restart` begins the next."""
 
     def __init__(self, parameters: ViewParameters, wearer_means: NDArray[np.float32] | None = None) -> None:
-        self._shift = np.array(parameters.shift)
-        self._gain = 1 / np.array(parameters.scale)
-        self._own_gain = 1 / np.array(parameters.own_scale)
-        self._shift[LEVEL] = 0.0
-        self._means = None if wearer_means is None else wearer_means.astype(np.float64)
-        self.restart()
+        self._views = Views(parameters, wearer_means, windows=1)
 
     def restart(self) -> None:
         """Forget the window's level."""
-        self._total = 0.0
-        self._count = 0.0
+        self._views.restart(0)
 
     def push(self, frames: NDArray[np.float32]) -> NDArray[np.float32]:
-        """The view of the next frames: shape (n, F) to (n, V), float32, every number within -4..4."""
-        out = np.zeros((len(frames), VIEW_SIZE), np.float32)
-        if not len(frames):
-            return out
-        values = frames.astype(np.float64)
-        level = np.maximum(values[:, LEVEL], _QUIETEST)
-        if not self._count:
-            self._total, self._count = _PRIOR_FRAMES * float(level[0]), _PRIOR_FRAMES
-        values[:, LEVEL] = level - running_level(level, self._total, self._count)
-        self._total += float(level.sum())
-        self._count += len(level)
-        out[:, :FRAME_SIZE] = (values - self._shift) * self._gain
-        if self._means is not None:
-            values[:, LEVEL] = level
-            own = (values - self._means) * self._own_gain
-            # Where there is no voice there is no F0 to compare.
-            own[:, F0] *= values[:, F0] > 0
-            out[:, FRAME_SIZE:-1] = own
-            out[:, -1] = 1.0
-        return np.clip(out, -_LIMIT, _LIMIT, out=out)
+        """The view of the next frames: shape (n, F) to (n, V)."""
+        return np.asarray(self._views.push(frames)[0])
 
 
 def sounding(frames: NDArray[np.float32]) -> slice:
