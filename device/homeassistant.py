@@ -227,8 +227,8 @@ def _button(name: str, icon: str, topic: str, template: str) -> Payload:
 
 
 def _command(verb: str) -> str:
-    """A template that renders a command; its `id` is new at each press."""
+    """A template that renders a command; its `id` is new at each press (the sandbox allows no longer range)."""
     return (
-        '{"command": "' + verb + '", "id": "ha-{{ utcnow().timestamp() }}-{{ range(1000000) | random }}",'
+        '{"command": "' + verb + '", "id": "ha-{{ utcnow().timestamp() }}-{{ range(99999) | random }}",'
         ' "by": "Home Assistant", "at": "{{ utcnow().isoformat() }}"}'
     )

@@ -62,9 +62,7 @@ def test_events_leave_in_the_order_in_which_they_came(opened):
 
 def test_alerts_are_counted_without_gaps_and_other_events_are_not(opened):
     outbox = opened()
-    counted = [
-        outbox.add(event(kind), events.topic_of(kind)) for kind in ("alert", "armed", "cancelled", "sos")
-    ]
+    counted = [outbox.add(event(kind), events.topic_of(kind)) for kind in ("alert", "armed", "cancelled", "sos")]
     assert counted == [1, 0, 2, 3]
     gone = {row.kind: events.decode_event(row.payload) for row in outbox.due()}
     assert gone["armed"].seq is None
