@@ -5,18 +5,16 @@ it names, from a systemd credential or from an environment variable.
 """
 
 import base64
-import binascii
-import math
 import os
-import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Final, Literal
 
 import msgspec
 
 from device.errors import ConfigError
+from device.refusals import converted, one_line
 
 SYSTEM_CONFIG: Final = Path("/etc/outcry/config.toml")
 FILE_LIMIT_BYTES: Final = 1 << 20
@@ -229,12 +227,8 @@ def parse(text: str, source: str = "configuration") -> Config:
     try:
         tables = tomllib.loads(text)
     except (ValueError, RecursionError) as error:
-        raise ConfigError(f"{source}: not TOML: {_one_line(str(error))}") from error
-    _refuse_not_finite(tables, source, "")
-    try:
-        config = msgspec.convert(tables, Config, strict=True)
-    except (msgspec.ValidationError, OverflowError) as error:
-        raise ConfigError(f"{source}: {_explained(str(error), tables)}") from error
+        raise ConfigError(f"{source}: not TOML: {one_line(str(error))}") from error
+    config = converted(tables, Config, source)
     _check_together(config, source)
     return config
 
@@ -335,9 +329,7 @@ def _check_together(config: Config, source: str) -> None:
     elif decision.threshold and decision.release > decision.threshold:
         wrong = f"decision.release: {decision.release:g} is above decision.threshold ({decision.threshold:g})"
     elif decision.n > decision.m:
-        wrong = (
-            f"decision.n: {decision.n} is above decision.m ({decision.m}); n of the last m steps must be over"
-        )
+        wrong = f"decision.n: {decision.n} is above decision.m ({decision.m}); n of the last m steps must be over"
     elif mqtt.key_file and not mqtt.cert_file:
         wrong = "mqtt.cert_file: needed beside mqtt.key_file"
     elif (mqtt.cert_file or mqtt.ca_file) and not mqtt.tls:
@@ -345,77 +337,9 @@ def _check_together(config: Config, source: str) -> None:
     elif config.microphone.recover_after_s < config.microphone.suspect_after_s:
         wrong = "microphone.recover_after_s: must not be below microphone.suspect_after_s"
     elif 0 < config.microphone.rate_hz < 8000:
-        wrong = (
-            f"microphone.rate_hz: {config.microphone.rate_hz} is not allowed; allowed: 0, or 8000 to 192000"
-        )
-    elif config.privacy.clip_public_key and not _is_key(config.privacy.clip_public_key):
-        wrong = "privacy.clip_public_key: not a key of 32 bytes"
+        wrong = f"microphone.rate_hz: {config.microphone.rate_hz} is not allowed; allowed: 0, or 8000 to 192000"
     if wrong:
         raise ConfigError(f"{source}: {wrong}")
-
-
-def _is_key(text: str) -> bool:
-    try:
-        return len(public_key_bytes(text)) == 32
-    except (ValueError, binascii.Error):
-        return False
-
-
-def _refuse_not_finite(value: Any, source: str, key: str) -> None:
-    # TOML knows nan and inf, and nan passes every range.
-    if isinstance(value, dict):
-        for name, inner in value.items():
-            _refuse_not_finite(inner, source, f"{key}.{name}" if key else name)
-    elif isinstance(value, list):
-        for inner in value:
-            _refuse_not_finite(inner, source, key)
-    elif isinstance(value, float) and not math.isfinite(value):
-        raise ConfigError(f"{source}: {_one_line(key)}: {value} is not allowed; give a finite number")
-
-
-def _explained(message: str, tables: dict[str, Any]) -> str:
-    """Turn msgspec's message into: key, what stands there, what is allowed."""
-    match = re.search(r" - at `\$\.?([^`]*)`$", message)
-    key = match.group(1) if match else ""
-    what = message[: match.start()] if match else message
-    item = re.search(r"\[(\d+)\]$", key)
-    names = key[: item.start() if item else None].split(".") if key else []
-    kind: Any = Config
-    given: Any = tables
-    for name in names:
-        kind = {field.encode_name: field.type for field in msgspec.structs.fields(kind)}[name]
-        given = given[name]
-    if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
-        known = ", ".join(field.encode_name for field in msgspec.structs.fields(kind))
-        unknown = re.fullmatch(r"Object contains unknown field `(.*)`", what, re.DOTALL)
-        if unknown:
-            name = ".".join([*names, _one_line(unknown.group(1))])
-            return f"{name}: no such key; known {'in [' + key + ']' if key else 'here'}: {known}"
-        return f"{key}: must be a table [{key}] with keys of: {known}"
-    shown = _one_line(repr(given[int(item.group(1))] if item else given))
-    return f"{key}: {shown} is not allowed; allowed: {allowed(kind)}"
-
-
-def allowed(kind: Any) -> str:
-    """Say in words what a key's type lets through, e.g. 'a whole number from 20 to 500'."""
-    info = msgspec.inspect.type_info(kind)
-    if isinstance(info, msgspec.inspect.Metadata):
-        return str((info.extra_json_schema or {})["description"])
-    if isinstance(info, msgspec.inspect.BoolType):
-        return "true or false"
-    if isinstance(info, msgspec.inspect.LiteralType):
-        return "one of " + ", ".join(f'"{value}"' for value in info.values)
-    if isinstance(info, msgspec.inspect.ListType):
-        return str((getattr(info.item_type, "extra_json_schema", None) or {}).get("description", "a list"))
-    if isinstance(info, msgspec.inspect.IntType | msgspec.inspect.FloatType):
-        what = "a whole number" if isinstance(info, msgspec.inspect.IntType) else "a number"
-        return f"{what} from {info.ge:g} to {info.le:g}"
-    return "text"
-
-
-def _one_line(text: str) -> str:
-    shown = text.encode("unicode_escape").decode("ascii") if not text.isprintable() else text
-    return shown if len(shown) <= 80 else shown[:77] + "..."
 
 
 def _cause(error: Exception) -> str:
