@@ -117,7 +117,10 @@ def show(message: Any) -> None:
     """Print one JSON line."""
     import msgspec
 
-    click.echo(msgspec.json.encode(message).decode())
+    from device import events
+
+    event = isinstance(message, events.Event)
+    click.echo((events.encode(message) if event else msgspec.json.encode(message)).decode())
 
 
 @click.group(cls=Group, context_settings=CONTEXT, no_args_is_help=False)

@@ -2,11 +2,13 @@
 
 from pathlib import Path
 
-from device import control, sealing, wearer
+from device import control, wearer
 from device import outbox as outboxes
 from device.config import Config
 from device.journal import Journal
 from device.outbox import Outbox
+
+CLIPS = "clips"  # as `clip.py` calls its folder; importing it costs a Pi a tenth of a second
 
 
 def forget(config: Config) -> str:
@@ -25,7 +27,7 @@ def forget(config: Config) -> str:
 def erase(state: Path, outbox: Outbox) -> str:
     """Erase; the words say what had to stay."""
     files = Journal(state).erase()
-    for path in (state / wearer.FILE_NAME, *(state / sealing.FOLDER).glob("*")):
+    for path in (state / wearer.FILE_NAME, *(state / CLIPS).glob("*")):
         if path.is_file():
             path.unlink()
             files += 1

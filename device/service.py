@@ -12,19 +12,20 @@ import signal
 import threading
 import time
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from types import FrameType
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from device import __version__, board, chosen, control, events, golden, homeassistant, rehearsal, wearer
 from device import config as configuration
 from device import outbox as outboxes
+from device import position as gpsd
 from device.alarm import Alarm, Standing
 from device.broker import Broker
 from device.config import Config
-from device.control import ControlServer
+from device.control import Client, ControlServer
 from device.desk import Desk
 from device.errors import MissingInputError, OutcryError, UsageError
 from device.events import Command, Effect, Note, Receipt, Told
@@ -36,10 +37,12 @@ from device.notify import Notifier
 from device.panel import Panel
 from device.reporting import Reporter, wall_now
 from device.road import Heard, Road, decision_parameters
-from device.sealing import Sealer
 from device.store import Store
 from device.telling import Teller
 from device.wearer import Wearer
+
+if TYPE_CHECKING:
+    from device.clip import ClipKeeper
 
 _log = logging.getLogger(__name__)
 
@@ -65,16 +68,16 @@ class Service:
         self._exit_code: int | None = None
         self._guard = _guard(state)
         self._store = Store(state)
-        self.control = ControlServer(
-            Path(config.device.runtime_directory, control.SOCKET_NAME), lambda *asked: self.desk.answer(*asked)
-        )
+        self.control = ControlServer(Path(config.device.runtime_directory, control.SOCKET_NAME), self._answer)
         self.outbox = outboxes.from_config(config)
         self.broker = self._made_broker()
         journal = Journal(state, config.privacy.journal_most_mb * 500_000)
         wake = self.broker.wake if self.broker else lambda: None
-        self.teller = Teller(config.device, self.outbox, journal, wake=wake)
+        self.gpsd = gpsd.from_config(config.position)
+        position = self.gpsd.last if self.gpsd else lambda: None
+        self.teller = Teller(config.device, self.outbox, journal, position=position, wake=wake)
         self.faults = Faults(self.teller.tell)
-        self.sealer = Sealer(config.privacy, state) if config.privacy.clip_public_key else None
+        self.clips = _made_clips(config)
         self.panel = Panel(
             config.panel,
             on_press=lambda count: self._soon(lambda: self._act(lambda now: self.alarm.press(now, count))),
@@ -138,11 +141,13 @@ class Service:
             self.reporter.why_deaf = str(error)
             self.faults.note("hearing", str(error))
         self.reporter.hearing = self.desk.hearing = self.hearing
+        if self.gpsd:
+            self.gpsd.start()
         if self.broker:
             self.broker.start()
         if self.hearing:
-            if self.sealer:
-                self.hearing.also_give(self.sealer.push)
+            if self.clips:
+                self.hearing.also_give(self.clips.heard)
             self.hearing.start()
         self._turn(time.monotonic())
         self._notifier.tell("READY=1")
@@ -186,6 +191,8 @@ class Service:
         self._notifier.tell("STOPPING=1")
         if self.hearing and not self.hearing.stop(STOP_LISTENING_S):
             _log.warning("a call into PortAudio hangs; it ends with the process")
+        if self.clips:
+            self.clips.silence()
         if self.broker:
             self.broker.stop(STOP_BROKER_S)
         self.panel.close()
@@ -195,6 +202,9 @@ class Service:
     def _signalled(self, _: int, __: FrameType | None) -> None:
         self._exit_code = 0
         self.control.wake()
+
+    def _answer(self, request: control.Message, client: Client) -> None:
+        self.desk.answer(request, client)
 
     def _soon(self, call: Callable[[], None]) -> None:
         """Have the main thread call this with its next turn, which begins now; from any thread."""
@@ -207,6 +217,8 @@ class Service:
         while not self._calls.empty():
             self._calls.get()()
         self._act(self.alarm.tick)
+        if self.clips:
+            self.clips.tick(now)
         self._supervise(now)
         if now - self._looked_at >= SLOW_LOOK_S:
             self._looked_at = now
@@ -225,16 +237,12 @@ class Service:
                 _log.info("%s", effect.text)
                 continue
             event = self.teller.tell(effect)
-            if event.kind in ("alert", "sos") and not event.repeat:
-                self._soon(partial(self._seal, event.id))
+            if self.clips and event.kind in ("alert", "sos") and not event.repeat:
+                self.clips.keep(event.id, time.monotonic())
         if effects:
             self._keep_standing()
             self._listen_or_not()
             self.control.wake()
-
-    def _seal(self, identity: str) -> None:
-        if self.sealer:
-            self.sealer.seal(identity)
 
     def _on_heard(self, heard: Heard) -> None:
         """A step of the road; in the listening thread."""
@@ -249,6 +257,8 @@ class Service:
         if self.hearing:
             if self.alarm.mode == "disarmed":
                 self.hearing.pause()
+                if self.clips:
+                    self.clips.silence()
             else:
                 self.hearing.resume()
 
@@ -374,6 +384,15 @@ class Service:
         # Killed between the alert's row and this note: the row tells.
         latest = self.outbox.latest_alert()
         return Standing(latest) if latest else None
+
+
+def _made_clips(config: Config) -> "ClipKeeper | None":
+    if not config.privacy.clip_public_key:
+        return None
+    # Imported here: PyNaCl costs a Pi a tenth of a second, and most keep no clips.
+    from device import clip
+
+    return clip.from_config(config)
 
 
 def _guard(state: Path) -> object:
