@@ -79,6 +79,8 @@ class Pace:
             if self.bursting:
                 self._on_pace = self._on_pace + 1 if passed_s > 0.5 * chunk.seconds else 0
                 self.bursting = self._on_pace < self._parameters.on_pace_chunks
+                if not self.bursting:
+                    self._break(chunk)
             elif self._ahead_s() > self._parameters.ahead_s:
                 self._break(chunk)
                 self._ahead_at = chunk.heard_at
