@@ -10,7 +10,6 @@ import logging
 import os
 import re
 import stat
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ import soundfile
 import soxr
 from numpy.typing import NDArray
 
+from device import quiet
 from device.errors import BadDataError, MissingInputError
 
 logger = logging.getLogger(__name__)
@@ -32,7 +32,6 @@ _PLAUSIBLE_RATES_HZ = range(1_000, 768_001)  # below it a small file would swell
 _BLOCK_FRAMES = 16_384
 _UNKNOWN_LENGTH_BYTES = 0x7FFF_F000  # a WAV written into a pipe claims this much or more
 _MP3_FRAME = 1_152
-_stderr_lock = threading.Lock()
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +136,7 @@ def _blocks(path: str) -> Iterator[NDArray[np.int16]]:
         resampler = Resampler(file.samplerate)
         try:
             while True:
-                with _quiet_decoder(is_mp3):
+                with quiet.libraries(is_mp3):
                     block = file.read(_BLOCK_FRAMES, dtype="float32", always_2d=True)
                 read_frames += len(block)
                 if not np.isfinite(block).all():
@@ -178,7 +177,7 @@ def _check_path(path: str) -> None:
 def _opened(path: str) -> Iterator[soundfile.SoundFile]:
     """Open a file and check what its header claims."""
     try:
-        with _quiet_decoder(not _has_plain_magic(path)):
+        with quiet.libraries(not _has_plain_magic(path)):
             file = _ForwardFile(path)
     # TypeError: soundfile, on a name that ends in .raw
     except (soundfile.SoundFileError, TypeError, OSError) as error:
@@ -225,21 +224,3 @@ def _has_plain_magic(path: str) -> bool:
     """Whether a decoder other than the talkative one for MP3 will take this file."""
     with Path(path).open("rb") as file:
         return file.read(4) in (b"RIFF", b"fLaC", b"OggS")
-
-
-@contextmanager
-def _quiet_decoder(wanted: bool) -> Iterator[None]:
-    """Keep libmpg123's remarks off standard error, where one line of ours shall stand; it has no switch."""
-    if not wanted:
-        yield
-        return
-    with _stderr_lock:
-        saved = os.dup(2)
-        null = os.open(os.devnull, os.O_WRONLY)
-        try:
-            os.dup2(null, 2)
-            yield
-        finally:
-            os.dup2(saved, 2)
-            os.close(saved)
-            os.close(null)

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from device import quiet
 from device.errors import OutcryError
 from device.features import FRAME_SIZE, PARAMETERS, Samples, as_float, features
 from device.package import Package
@@ -91,14 +92,15 @@ class Network:
         runtime = _runtime()
         self.runtime = runtime.__name__.partition(".")[0]
         resolver = runtime.OpResolverType
-        self._interpreter: Any = runtime.Interpreter(
-            model_content=package.network_bytes,
-            experimental_op_resolver_type=(
-                resolver.AUTO if kernels == "auto" else resolver.BUILTIN_WITHOUT_DEFAULT_DELEGATES
-            ),
-            num_threads=1,
-        )
-        self._interpreter.allocate_tensors()
+        with quiet.libraries():
+            self._interpreter: Any = runtime.Interpreter(
+                model_content=package.network_bytes,
+                experimental_op_resolver_type=(
+                    resolver.AUTO if kernels == "auto" else resolver.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+                ),
+                num_threads=1,
+            )
+            self._interpreter.allocate_tensors()
         self._inputs = [tensor["index"] for tensor in self._interpreter.get_input_details()]
         self._outputs = [tensor["index"] for tensor in self._interpreter.get_output_details()]
         self._initial = [
