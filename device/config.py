@@ -338,6 +338,8 @@ def _check_together(config: Config, source: str) -> None:
         wrong = "microphone.recover_after_s: must not be below microphone.suspect_after_s"
     elif 0 < config.microphone.rate_hz < 8000:
         wrong = f"microphone.rate_hz: {config.microphone.rate_hz} is not allowed; allowed: 0, or 8000 to 192000"
+    elif config.position.gpsd and not 1 <= int(config.position.gpsd.rpartition(":")[2]) <= 65535:
+        wrong = f'position.gpsd: "{config.position.gpsd}" has no port from 1 to 65535'
     if wrong:
         raise ConfigError(f"{source}: {wrong}")
 

@@ -57,7 +57,7 @@ class Gpsd:
         while not self._stopping.is_set():
             try:
                 self._listen()
-            except OSError as error:
+            except (OSError, UnicodeError) as error:  # the latter from a host name that is none
                 if str(error) != told:
                     told = str(error)
                     log.warning("gpsd at %s:%d: %s; trying on", *self._address, error)

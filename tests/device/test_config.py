@@ -71,6 +71,8 @@ def test_no_file_is_needed(tmp_path: Path) -> None:
         ('[device]\nname = "Ann\'s"', 'device.name: "Ann\'s" is not allowed; allowed: 1 to 32 of a-z'),
         ('[device]\nname = "ann\\n"', "device.name: "),
         ('[test_alarm]\nweekly = "sun 24:00"', 'allowed: day and local time like "sun 12:00"'),
+        ('[position]\ngpsd = "localhost:99999"', "position.gpsd: "),
+        ('[position]\ngpsd = "localhost"', 'HOST:PORT like "localhost:2947"'),
         ("[panel]\nled = 22", "two of them share a GPIO"),
         ("[decision]\nthreshold = 0.4\nrelease = 0.5", "decision.release: 0.5 is above"),
         ("[decision]\nn = 3\nm = 2", "decision.n: 3 is above decision.m (2)"),
@@ -105,9 +107,7 @@ toml_values = (
 
 
 @given(st.sampled_from(KEYS), toml_values)
-def test_any_value_of_any_key_is_taken_as_typed_or_refused_by_its_name(
-    key: tuple[str, str], value: str
-) -> None:
+def test_any_value_of_any_key_is_taken_as_typed_or_refused_by_its_name(key: tuple[str, str], value: str) -> None:
     said = _parse_or_one_line(f"[{key[0]}]\n{key[1]} = {value}")
     if said is not None:
         assert f"{key[0]}." in said
@@ -160,10 +160,7 @@ def test_paths_count_from_the_file_and_systemd_names_the_directories(tmp_path: P
     assert made.model.directory == str(tmp_path / "m")
     assert made.mqtt.ca_file == "/home/ann/ca.crt"
     assert (made.device.state_directory, made.device.runtime_directory) == ("/var/lib/a", "/run/a")
-    assert (
-        config.load(None, {"HOME": "/h", "XDG_RUNTIME_DIR": "/run/u"}).device.runtime_directory
-        == "/run/u/outcry"
-    )
+    assert config.load(None, {"HOME": "/h", "XDG_RUNTIME_DIR": "/run/u"}).device.runtime_directory == "/run/u/outcry"
 
 
 def test_the_port_follows_tls() -> None:
@@ -209,9 +206,7 @@ def test_keys_come_in_base64_or_hexadecimal() -> None:
 
 def test_no_key_of_the_file_holds_a_secret() -> None:
     assert not [
-        key
-        for key in KEYS
-        if re.search(r"password|secret|token|private", key[1]) and not key[1].endswith("_file")
+        key for key in KEYS if re.search(r"password|secret|token|private", key[1]) and not key[1].endswith("_file")
     ]
 
 

@@ -111,6 +111,15 @@ def test_without_gpsd_there_is_no_position_and_one_line_says_why(caplog: pytest.
     assert len([record for record in caplog.records if "gpsd at 127.0.0.1" in record.getMessage()]) == 1
 
 
+def test_a_host_that_is_none_is_one_line_and_no_dead_thread(caplog: pytest.LogCaptureFixture) -> None:
+    follower = Gpsd("a..b", 2947, retry_s=0.02)
+    follower.start()
+    time.sleep(0.2)
+    assert follower._thread.is_alive()
+    follower.stop()
+    assert "gpsd at a..b:2947" in caplog.text
+
+
 @pytest.mark.skipif(shutil.which("gpsd") is None, reason="no gpsd here (apt-get install gpsd)")
 def test_a_real_gpsd_tells_where_its_receiver_is(tmp_path: Path) -> None:
     ours, receiver = os.openpty()
