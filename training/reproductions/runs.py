@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from device.errors import BadDataError
+from device.errors import BadDataError, MissingInputError
 from training.reproductions.protocol import Planned
 from training.runs import made_by, write_json
 
@@ -40,6 +40,14 @@ class RunFolder:
                 )
         else:
             write_json(told, ours | {"made_by": made_by()})
+
+    @classmethod
+    def there(cls, folder: Path) -> "RunFolder":
+        """The runs of a folder as they are; MissingInputError where it is none."""
+        if not (folder / "reproduction.json").is_file():
+            raise MissingInputError(f"{folder} holds no runs of a reproduction: name its folder with --output")
+        about = _read(folder / "reproduction.json")
+        return cls(folder, about["reproduction"], about["index"])
 
     def note(self, summary: dict[str, Any]) -> None:
         """Keep what the report says about the data."""

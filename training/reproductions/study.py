@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import keras
+import msgspec
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from training.index import build_index, index_hash
+from training.reproductions import ours
 from training.reproductions.fitting import Inputs, Recipe, Trained, learned, rows_of, seconds_per_1000, train
 from training.reproductions.footprint import int8_size
 from training.reproductions.protocol import PROTOCOLS, Clips, Planned, Split, score, split
@@ -55,13 +57,15 @@ class PaperFigures:
 class Scale:
     """How much of a study is run: seeds, epochs (None: the paper's), only as a proof (`quick`).
 
-    `full`: networks and frames at the paper's size where two cores get a reduced one.
+    `full`: networks and frames at the paper's size where two cores get a reduced one. `ours`: our own recipe
+    in the same protocols too.
     """
 
     seeds: int = 3
     epochs: int | None = None
     quick: bool = False
     full: bool = False
+    ours: bool = True
 
 
 class Study(ABC):
@@ -122,9 +126,9 @@ class Study(ABC):
             return {}
         return {"seconds_per_1000": seconds_per_1000(trained.network, some)} | int8_size(trained.network, some)
 
-    def planned(self, clips: Clips) -> list[Planned]:
-        """All trainings, seed by seed; each names its settings, so that a finished one is known again."""
-        return [
+    def planned(self, clips: Clips, root: Path) -> list[Planned]:
+        """All trainings, seed by seed, ours last; each names its settings, so a finished one is known again."""
+        theirs = [
             Planned(
                 f"{protocol}-{variant.name}-{seed}",
                 self._told(variant, protocol, seed, clips),
@@ -134,6 +138,29 @@ class Study(ABC):
             for variant in self.chosen()
             for protocol in variant.protocols
         ]
+        return theirs + (self._ours(clips, root) if self.scale.ours else [])
+
+    def _ours(self, clips: Clips, root: Path) -> list[Planned]:
+        recipe = ours.recipe(self.scale.epochs, quick=self.scale.quick)
+        return [
+            Planned(
+                f"{protocol}-ours-{seed}",
+                {
+                    "variant": "ours",
+                    "group": "ours",
+                    "protocol": protocol,
+                    "seed": seed,
+                    "clips": len(clips.table),
+                    **msgspec.to_builtins(recipe),
+                },
+                partial(self._one_of_ours, clips, protocol, seed, root, recipe),
+            )
+            for seed in range(self.scale.seeds)
+            for protocol in PROTOCOLS
+        ]
+
+    def _one_of_ours(self, clips: Clips, protocol: str, seed: int, root: Path, recipe: Any) -> Made:
+        return ours.work(clips, self.split(clips, protocol, seed), root, recipe)
 
     def chosen(self) -> list[Variant]:
         """The variants at this scale: --quick takes the systems and the first of every other group."""
@@ -156,7 +183,7 @@ class Study(ABC):
         runs = RunFolder(output, self.name, index_hash(clips.table))
         runs.note(self.summary(clips))
         self.prepare(clips, root)
-        for _ in runs.make(self.planned(clips)):
+        for _ in runs.make(self.planned(clips, root)):
             pass
         for _ in runs.make(self.afterwards(clips, runs)):
             pass

@@ -1,0 +1,208 @@
+"""The tables of a reproduction: our figures beside the paper's, from the records of a run folder."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from training.reproductions.protocol import PROTOCOLS
+from training.reproductions.runs import RunFolder
+from training.reproductions.study import PaperFigures, Study
+
+Records = Sequence[Mapping[str, Any]]
+ABSENT = "not run"
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A titled table of words; `told` stands above it."""
+
+    title: str
+    told: str
+    head: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+def percent(values: Iterable[float | None]) -> str:
+    """Mean and deviation over seeds in percent: "75.8 ± 1.2 (3)"; "not run" without a value."""
+    known = [value for value in values if value is not None]
+    if not known:
+        return ABSENT
+    mean = 100 * float(np.mean(known))
+    return f"{mean:.1f} ± {100 * float(np.std(known, ddof=1)):.1f} ({len(known)})" if known[1:] else f"{mean:.1f}"
+
+
+def of(records: Records, variant: str, protocol: str) -> list[Mapping[str, Any]]:
+    """Figures of one variant in one protocol, one for each seed."""
+    return [
+        record["figures"]
+        for record in records
+        if record["settings"]["variant"] == variant and record["settings"]["protocol"] == protocol
+    ]
+
+
+def names(records: Records, group: str) -> list[str]:
+    """The variants of a group, in the order in which they were made."""
+    return list(dict.fromkeys(r["settings"]["variant"] for r in records if r["settings"]["group"] == group))
+
+
+def systems(records: Records, paper: PaperFigures) -> Table:
+    """Every system in the three protocols beside the paper's accuracy, and the drop."""
+    rows = []
+    for variant in [name for group in ("systems", "ensembles", "ours") for name in names(records, group)]:
+        by = {protocol: of(records, variant, protocol) for protocol in PROTOCOLS}
+        accuracy = {protocol: [one["accuracy"] for one in some] for protocol, some in by.items()}
+        drop = ABSENT
+        if accuracy["random"] and accuracy["speakers"]:
+            drop = f"{100 * (np.mean(accuracy['random']) - np.mean(accuracy['speakers'])):.1f}"
+        rows.append(
+            (
+                variant,
+                percent([paper.accuracy.get(variant)]) if variant in paper.accuracy else "-",
+                percent(accuracy["random"]),
+                percent(one["f1_macro"] for one in by["random"]),
+                percent(accuracy["speakers"]),
+                drop,
+                percent(accuracy["house"]),
+                percent(one["uar"] for one in by["house"]),
+                percent(one["danger_auc"] for one in by["house"]),
+            )
+        )
+    head = ("system", "paper", "random", "F1 macro", "speakers", "drop", "house", "house UAR", "house danger AUC")
+    told = (
+        "Accuracy in %, mean ± deviation (seeds). random: the paper's protocol, the same voices on both sides. "
+        "speakers: the same share of speakers held out. house: the speakers that this project keeps apart."
+    )
+    return Table("Beside the paper", told, head, tuple(rows))
+
+
+def costs(records: Records, paper: PaperFigures) -> Table:
+    """Parameters, int8 bytes and seconds per 1,000 clips, measured side by side."""
+    rows = []
+    for variant in [name for group in ("systems", "ours") for name in names(records, group)]:
+        known = [one for protocol in PROTOCOLS for one in of(records, variant, protocol)]
+        told = next((one for one in known if "seconds_per_1000" in one), known[0] if known else {})
+        size = f"{told['int8_bytes'] / 1000:,.0f}" if "int8_bytes" in told else told.get("int8_reason", "-")
+        seconds = f"{told['seconds_per_1000']:.2f}" if "seconds_per_1000" in told else "-"
+        theirs = paper.parameters.get(variant)
+        speed = paper.seconds_per_1000.get(variant)
+        rows.append(
+            (
+                variant,
+                f"{told.get('parameters', 0):,}",
+                f"{theirs:,.0f}" if theirs else "-",
+                size,
+                seconds,
+                f"{speed:.2f}" if speed else "-",
+            )
+        )
+    head = ("system", "parameters", "the paper's", "int8, kB", "s per 1,000 clips", "the paper's")
+    told = "Seconds for the network alone, features not counted, in batches of 32 on the machine of the runs."
+    return Table("What it costs", told, head, tuple(rows))
+
+
+def by_class(records: Records, paper: PaperFigures, classes: Sequence[str]) -> Table:
+    """Each class' figure (the paper's kind) in the random and the speakers protocol, beside the paper's."""
+    rows = []
+    kind = paper.by_class_is
+    for variant in names(records, "systems") + names(records, "ensembles") + names(records, "ours"):
+        for name in classes:
+            told = [
+                percent(one["classes"].get(name, {}).get(kind) for one in of(records, variant, protocol))
+                for protocol in PROTOCOLS
+            ]
+            theirs = paper.by_class.get(variant, {}).get(name)
+            rows.append((variant, name, percent([theirs]) if theirs else "-", *told))
+    return Table("By class", f"{kind} in %.", ("system", "class", "paper", *PROTOCOLS), tuple(rows))
+
+
+def by_origin(records: Records, paper: PaperFigures) -> Table:
+    """Accuracy by corpus in each protocol."""
+    rows = []
+    for variant in names(records, "systems") + names(records, "ensembles") + names(records, "ours"):
+        every = [one for protocol in PROTOCOLS for one in of(records, variant, protocol)]
+        for origin in sorted({name for one in every for name in one.get("by_origin", {})}):
+            theirs = paper.by_origin.get(variant, {}).get(origin)
+            told = [
+                percent(one.get("by_origin", {}).get(origin) for one in of(records, variant, protocol))
+                for protocol in PROTOCOLS
+            ]
+            rows.append((variant, origin, percent([theirs]) if theirs else "-", *told))
+    return Table("By origin", "Accuracy in %.", ("system", "corpus", "paper", *PROTOCOLS), tuple(rows))
+
+
+def overfitting(records: Records, paper: PaperFigures) -> Table:
+    """Training and test accuracy at the last epoch, their gap, and the best epoch, for every variant."""
+    rows = []
+    seen = list(dict.fromkeys((r["settings"]["group"], r["settings"]["variant"]) for r in records))
+    for group, variant in seen:
+        some = [one for one in of(records, variant, "random") if "history" in one]
+        if some:
+            theirs = paper.training_accuracy.get(variant)
+            rows.append(
+                (
+                    group,
+                    variant,
+                    percent([theirs]) if theirs else "-",
+                    percent(one["training_accuracy"] for one in some),
+                    percent(one["accuracy"] for one in some),
+                    percent(one["gap"] for one in some),
+                    percent(one["best_epoch_accuracy"] for one in some),
+                )
+            )
+    head = ("question", "variant", "paper, training", "training", "test", "gap", "best epoch")
+    told = (
+        "Random protocol, %. The best epoch is chosen by the clips that it is judged on: a figure that is tuned on "
+        "its own test."
+    )
+    return Table("What each change does", told, head, tuple(rows))
+
+
+def real_and_made(records: Records) -> Table | None:
+    """P3's orders: the whole test set, its made and its real clips, where a test set holds made ones."""
+    rows = []
+    for variant in names(records, "systems"):
+        some = of(records, variant, "random")
+        if some:
+            real = [one.get("real", one) for one in some]
+            rows.append(
+                (
+                    variant,
+                    percent(one["accuracy"] for one in some),
+                    percent(one.get("synthetic_share", 0.0) for one in some),
+                    percent(one.get("synthetic_accuracy") for one in some),
+                    percent(one["accuracy"] for one in real),
+                    percent(one["uar"] for one in real),
+                )
+            )
+    if not any("real" in record["figures"] for record in records):
+        return None
+    head = ("system", "all test clips", "made clips among them", "made clips", "real clips", "real clips, UAR")
+    told = (
+        "Random protocol, accuracy in %. Before the split, SMOTE's clips are tested too, and lie between clips that "
+        "may be in the training set. What the real clips gain over the order `after` is the leak; what all clips "
+        "gain over the real ones is an easier test set."
+    )
+    return Table("SMOTE before or after the split", told, head, tuple(rows))
+
+
+def tables(study: Study, runs: RunFolder) -> list[Table]:
+    """All tables of a reproduction's report."""
+    records, summary = runs.records(), runs.summary()
+    records.sort(key=lambda record: record["made_by"]["started"])
+    made = real_and_made(records)
+    return [
+        systems(records, study.paper),
+        *([made] if made else []),
+        overfitting(records, study.paper),
+        by_class(records, study.paper, summary["classes"]),
+        by_origin(records, study.paper),
+        costs(records, study.paper),
+    ]
+
+
+def markdown(table: Table) -> str:
+    """A table as it stands in docs/."""
+    lines = [f"| {' | '.join(row)} |" for row in (table.head, ("---",) * len(table.head), *table.rows)]
+    return "\n".join(lines) + "\n"
