@@ -254,6 +254,9 @@ class Panel:
         import gpiozero
 
         button = gpiozero.Button(pin, pull_up=True, bounce_time=BOUNCE_S, hold_time=hold_s, pin_factory=factory)
+        if button.is_pressed:
+            # gpiozero heeds edges only, so this is no SOS; but the next true press would not be seen either.
+            self._complain(f"the button on GPIO{pin} reads pressed at the start: release it, or check its wiring")
         button.when_pressed, button.when_held, button.when_released = (
             self._pressed,
             self._held,
@@ -267,10 +270,12 @@ class Panel:
         try:
             return made(pin)
         except Exception as error:  # noqa: BLE001 - lgpio, RPi.GPIO and gpiozero each have their own kinds
-            problem = f"no {name} on GPIO{pin}: {error}"
-            self.problems.append(problem)
-            logger.error("%s; the rest of the panel works on", problem)  # noqa: TRY400 - one line, for a person
+            self._complain(f"no {name} on GPIO{pin}: {error}")
             return None
+
+    def _complain(self, problem: str) -> None:
+        self.problems.append(problem)
+        logger.error("%s; the rest of the panel works on", problem)
 
     def _pin_factory(self) -> Any:
         """Return gpiozero's own choice where one is set, else lgpio's, RPi.GPIO's, or simulated pins."""

@@ -132,6 +132,7 @@ class Service:
     def _start(self) -> None:
         with self._lock:
             self._carry_out(self.alarm.start(time.monotonic(), self._standing_before()))
+        self.faults.note("panel", "; ".join(self.panel.problems) or None)
         failed = self._store.starting()
         if failed:
             self.faults.note("model", f"{failed} did not become ready; the one before is in force again")

@@ -295,6 +295,22 @@ def test_held_two_seconds_is_an_sos_while_still_held(pins: MockFactory) -> None:
         finger.panel.close()
 
 
+def test_a_button_that_is_down_at_the_start_is_told_and_is_no_sos(pins: MockFactory) -> None:
+    pins.pin(27).drive_low()  # gpiozero's pull-up would lift a free pin: hold it as a bad wire does
+    pins.pin(27)._set_pull = lambda _value: None
+    finger = Pressed(pins, PanelSection(sos_hold_s=1.0))
+    try:
+        assert finger.panel.problems == [
+            "the button on GPIO27 reads pressed at the start: release it, or check its wiring"
+        ]
+        assert finger.said(1.3) == []
+        finger.pin.drive_high()
+        finger.press()
+        assert finger.said() == ["touch", "press 1"], "once it came up it works"
+    finally:
+        finger.panel.close()
+
+
 def test_a_press_just_under_two_seconds_is_short(pins: MockFactory) -> None:
     finger = Pressed(pins, PanelSection())
     try:
