@@ -54,9 +54,15 @@ def train(
     test: tuple[Inputs, NDArray[np.int64]],
     recipe: Recipe,
     seed: int,
+    *,
+    clear: bool = True,
 ) -> Trained:
-    """Train what `build` gives; the test clips are only watched, nothing is chosen by them."""
-    keras.utils.clear_session()
+    """Train what `build` gives; the test clips are only watched, nothing is chosen by them.
+
+    `clear` frees what earlier trainings left; not where `build` joins networks that are trained already.
+    """
+    if clear:
+        keras.utils.clear_session()
     keras.utils.set_random_seed(seed)
     network = build()
     compile_for(network, recipe)

@@ -18,7 +18,7 @@ from training.places import HOME
 from training.reproductions.fitting import Inputs
 
 CALIBRATION_CLIPS = 32
-LIMIT_S = 300.0
+LIMIT_S = 1800.0
 
 
 def int8_size(network: keras.Model, inputs: Inputs, limit_s: float = LIMIT_S) -> dict[str, Any]:

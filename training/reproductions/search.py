@@ -1,0 +1,90 @@
+"""Hyperband over P4's space, by KerasTuner; killed and started again, it goes on after its last finished trial."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import keras
+import keras_tuner
+import numpy as np
+from numpy.typing import NDArray
+
+from training.networks import cnn1d_lstm, cnn2d_lstm
+from training.reproductions.fitting import Inputs, Recipe, compile_for
+
+FACTOR = 3
+Family = Literal["cnn1d-lstm", "cnn2d-lstm"]
+
+
+def network(
+    hp: keras_tuner.HyperParameters,
+    family: Family,
+    shape: Sequence[int],
+    classes: int,
+    *,
+    width: float,
+    most_blocks: int,
+) -> keras.Model:
+    """One network of the paper's space: kernel, blocks, kernels, LSTM, rate, and, in 2-D, the optimiser.
+
+    `width` scales the number of kernels, `most_blocks` bounds the depth; both are 1 and 4 at the paper's
+    size.
+    """
+    kernel = hp.Choice("kernel", [3, 5])
+    blocks = hp.Int("blocks", 1, most_blocks)
+    first = hp.Choice("first_kernels", [32, 64, 128])
+    later = hp.Choice("later_kernels", [64, 128, 256])
+    filters = [max(4, int(width * n)) for n in (first, *[later] * (blocks - 1))]
+    units = hp.Int("units", 32, 64, step=4)
+    if family == "cnn1d-lstm":
+        built = cnn1d_lstm.build(*shape, classes, filters=filters, kernel=kernel, units=units)
+    else:
+        built = cnn2d_lstm.build(*shape, classes, filters=filters, kernel=kernel, units=units)
+    optimiser = hp.Choice("optimiser", ["adam", "rmsprop"]) if family == "cnn2d-lstm" else "adam"
+    rate = hp.Choice("rate", [1e-3, 1e-4, 1e-5])
+    compile_for(built, Recipe(1, rate=rate, optimiser=optimiser))
+    return built
+
+
+def rebuilt(
+    values: dict[str, Any], family: Family, shape: Sequence[int], classes: int, width: float
+) -> Callable[[], keras.Model]:
+    """A builder of the network that a search found (its compilation is done anew)."""
+    fixed = keras_tuner.HyperParameters()
+    fixed.values = dict(values)
+    return lambda: network(fixed, family, shape, classes, width=width, most_blocks=4)
+
+
+def hyperband(
+    family: Family,
+    training: tuple[Inputs, NDArray[np.int64]],
+    chooses: tuple[Inputs, NDArray[np.int64]],
+    folder: Path,
+    *,
+    classes: int,
+    seed: int,
+    most_epochs: int,
+    width: float = 1.0,
+    most_blocks: int = 4,
+    batch: int = 32,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+) -> dict[str, Any]:
+    """The best settings by accuracy on `chooses`, and how many trials it took: {"best", "trials", "accuracy"}.
+
+    Everything lies in `folder`; a search that was cut goes on there.
+    """
+    inputs = training[0][0] if isinstance(training[0], list) else training[0]
+    tuner = keras_tuner.Hyperband(
+        lambda hp: network(hp, family, inputs.shape[1:], classes, width=width, most_blocks=most_blocks),
+        objective=keras_tuner.Objective("val_accuracy", "max"),
+        max_epochs=most_epochs,
+        factor=FACTOR,
+        seed=seed,
+        directory=str(folder),
+        project_name=family,
+        overwrite=False,
+    )
+    tuner.search(*training, validation_data=chooses, batch_size=batch, verbose=0, callbacks=list(callbacks))
+    best = tuner.oracle.get_best_trials(1)[0]
+    values = {k: v for k, v in best.hyperparameters.values.items() if not k.startswith("tuner/")}
+    return {"best": values, "trials": len(tuner.oracle.trials), "accuracy": float(best.score)}
