@@ -37,18 +37,12 @@ def corpora(corpora: Path | None, show_all: bool) -> None:
     speakers = clips[clips["speaker"] != ""].groupby("corpus")["speaker"].nunique().rename("speakers")
     count = clips.groupby("corpus").size().rename("clips")
     emotions = clips.groupby(["corpus", "emotion"]).size().unstack(fill_value=0)
-    table = (
-        count.to_frame().join([hours, speakers, emotions]).fillna({"speakers": 0}).astype({"speakers": int})
-    )
+    table = count.to_frame().join([hours, speakers, emotions]).fillna({"speakers": 0}).astype({"speakers": int})
     click.echo(_table(table))
-    sides = (
-        clips.assign(side=speaker_independent(clips)).groupby(["corpus", "side"]).size().unstack(fill_value=0)
-    )
+    sides = clips.assign(side=speaker_independent(clips)).groupby(["corpus", "side"]).size().unstack(fill_value=0)
     click.echo("\nclips by side of the default split (whole speakers)\n" + _table(sides))
     total = clips["duration_s"].sum() / 3600
-    click.echo(
-        f"\n{len(clips)} clips, {total:.1f} h, index {index_hash(clips)}; {len(problems)} files left out"
-    )
+    click.echo(f"\n{len(clips)} clips, {total:.1f} h, index {index_hash(clips)}; {len(problems)} files left out")
     for (corpus, kind), some in problems.groupby(["corpus", "kind"]):
         click.echo(f"{corpus}: {len(some)} {kind}")
         for row in some.head(len(some) if show_all else 5).itertuples():
@@ -79,16 +73,79 @@ def cache(corpora: Path | None, half: bool) -> None:
     )
 
 
-@cli.command(context_settings=_PASS_ON)
-@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
-def train(arguments: tuple[str, ...]) -> None:
-    """Train what a recipe says (`train --help`)."""
-    from training import train as trainer
+def _handed_on(name: str, where: str, attribute: str, help_line: str) -> None:
+    """Register a command that lives where its work is, without importing it before it is called."""
 
-    if isinstance(trainer.main, click.Command):
-        trainer.main.main(list(arguments), prog_name="python -m training train", standalone_mode=False)
-    else:
-        trainer.main(list(arguments))
+    @cli.command(name, help=help_line, context_settings=_PASS_ON, add_help_option=False)
+    @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+    def _command(arguments: tuple[str, ...]) -> None:
+        from importlib import import_module
+
+        command = getattr(import_module(where), attribute)
+        command.main(list(arguments), prog_name=f"python -m training {name}", standalone_mode=False)
+
+
+_handed_on("train", "training.train", "main", "Train what a recipe says.")
+_handed_on("reproduce", "training.reproductions.command", "reproduce", "Rebuild what a paper reports.")
+
+
+@cli.command()
+@click.argument("model", type=click.Path(path_type=Path), required=False)
+@_corpora
+@click.option("--side", type=click.Choice(["test", "validation", "both"]), default="test", help="Of the split.")
+@click.option("--split", "protocol", default="speakers", help="speakers, random, without:CORPUS or fold:K/N.")
+@click.option("--only", multiple=True, help="Of these corpora alone (repeatable).")
+@click.option("--output", type=click.Path(path_type=Path), help="Folder of the report (default: among the runs).")
+def evaluate(  # noqa: PLR0917
+    model: Path | None, corpora: Path | None, side: str, protocol: str, only: tuple[str, ...], output: Path | None
+) -> None:
+    """Judge a model package (default: the shipped one) on speakers that training never heard."""
+    from device.package import load
+    from training import judgement, judging
+    from training.index import build_index, index_hash
+    from training.places import HOME, runs_root
+    from training.runs import revision
+    from training.splits import split
+
+    if model is None:
+        shipped = sorted((HOME / "device" / "models").glob("*/manifest.json"))
+        if not shipped:
+            raise click.UsageError("no package is shipped here; name one: evaluate MODEL")
+        model = shipped[-1].parent
+    package = load(model)
+    root = corpora_root(corpora)
+    known = build_index(root)
+    sides = ["test", "validation"] if side == "both" else [side]
+    clips = judging.of_side(known, split(known, protocol), sides)
+    if only:
+        clips = judging.of_side(clips, clips["corpus"], only)
+    judged = judging.judge(package, clips, known, root)
+    folder = output or runs_root() / f"evaluate-{package.manifest.name}-{package.manifest.version}"
+    folder.mkdir(parents=True, exist_ok=True)
+    about = [
+        f"Split: {protocol}, side: {' and '.join(sides)}; {clips['speaker'].nunique() - ('' in set(clips['speaker']))} "
+        f"speakers, {len(clips)} clips, {clips['duration_s'].sum() / 3600:.2f} h.",
+        "Surprise and boredom are not judged; calm counts as neutral.",
+        f"Index {index_hash(known)}, sources {revision()[:12]}; made by `python -m training evaluate`.",
+    ]
+    judged.clips.to_parquet(folder / "predictions.parquet")
+    (folder / "figures.json").write_bytes(judging.figures(judged))
+    page = judgement.report_of(judged, about).write(folder / "report.html")
+    click.echo(_table(judged.by_corpus.round(3)))
+    click.echo("\n" + _table(judged.danger.round(3)))
+    click.echo("\n" + _table(judged.streams.round(3)))
+    click.echo(f"\n{page}")
+
+
+@cli.command()
+@click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="For a machine.")
+def compare(runs: tuple[Path, ...], as_json: bool) -> None:
+    """Set runs beside each other: figures, last epoch, and the recipe keys in which they differ."""
+    from training.runs import compare as compare_runs
+
+    table = compare_runs(runs)
+    click.echo(table.to_json(orient="index", indent=1) if as_json else _table(table.T))
 
 
 def _table(frame: "pd.DataFrame") -> str:
