@@ -163,15 +163,23 @@ class Broker:
             try:
                 self._serve()
             except LinkError as error:
-                lived_s = time.monotonic() - began
-                was_connected, self.connected = self.connected, False
-                self._note_end(error, lived_s)
-                if error.refused:
-                    wait_s = self._mqtt.backoff_most_s
-                elif was_connected and lived_s > SHORT_LIFE_S:
-                    wait_s = BACKOFF_LEAST_S
-                self._pause(wait_s)
-                wait_s = min(2 * wait_s, self._mqtt.backoff_most_s)
+                end = error
+            except Exception:  # This supervises the connection: without this thread nobody is ever told.
+                log.critical("The connection to the broker failed by a fault of ours", exc_info=True)
+                end = LinkError("the connection to the broker failed by a fault of ours; please report it")
+            else:
+                return
+            wait_s = self._after(end, time.monotonic() - began, wait_s)
+            self._pause(wait_s)
+            wait_s = min(2 * wait_s, self._mqtt.backoff_most_s)
+
+    def _after(self, end: LinkError, lived_s: float, wait_s: float) -> float:
+        """Say why a link ended; return the seconds until the next."""
+        was_connected, self.connected = self.connected, False
+        self._note_end(end, lived_s)
+        if end.refused:
+            return self._mqtt.backoff_most_s
+        return BACKOFF_LEAST_S if was_connected and lived_s > SHORT_LIFE_S else wait_s
 
     def _serve(self) -> None:
         """One link from beginning to end. Raises LinkError unless we are told to stop."""

@@ -82,6 +82,8 @@ class Link:
         except (OSError, ValueError) as error:
             raise LinkError(in_words(error, settings)) from error
         self._socket = self._client.socket()
+        if self._socket is None:  # cut off within `connect` already
+            raise self._why_ended()
         self._selector.register(self._socket, selectors.EVENT_READ)
         deadline = time.monotonic() + CONNACK_TIMEOUT_S
         while not self.up:

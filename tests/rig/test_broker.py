@@ -28,6 +28,7 @@ from tests.signing import public, signed
 
 pytestmark = [
     pytest.mark.rig,
+    pytest.mark.filterwarnings("error::pytest.PytestUnhandledThreadExceptionWarning"),
     pytest.mark.skipif(bool(MISSING), reason=f"not installed: {', '.join(MISSING)}"),
 ]
 FAST = {"backoff_most_s": 1.0}
@@ -495,6 +496,18 @@ def test_a_stop_does_not_wait_for_a_broker_that_hangs(tmp_path):
         began = time.monotonic()
         device.__exit__()
         assert time.monotonic() - began < 1.5
+
+
+def test_a_fault_of_ours_ends_one_link_and_not_the_telling(own, tmp_path, caplog):
+    device = Device(tmp_path, own.config())
+    device.broker._on_command = lambda command: 1 / 0
+    with own.subscriber() as guardian, device:
+        eventually(lambda: device.broker.connected)
+        own.publish("outcry/nora/command", '{"command": "test", "id": "1"}')
+        eventually(lambda: "fault of ours" in caplog.text)
+        alert = device.tell()
+        guardian.wait_for(of(alert.id))
+        assert device.broker.alive
 
 
 def test_a_late_will_of_an_earlier_link_is_answered(own, tmp_path):
