@@ -120,6 +120,8 @@ class GateNormalisedGRU(keras.layers.Layer):
         linear = ops.matmul(sequence, self.kernel)
         linear = self._normalise_input(linear, valid, training) if self.normalise else linear + self.beta_x
         states = self._scan(linear, valid, training, drops)
+        if drops is not None:
+            states = states * drops["state"][:, None, :]
         if training and self.dropout:
             states = keras.random.dropout(states, self.dropout, seed=self.seed_generator)
         if self.return_sequences:
@@ -159,10 +161,12 @@ class GateNormalisedGRU(keras.layers.Layer):
             sums = ops.stack([self.mean_h * prior, power * prior])
             start = (state, ops.stop_gradient(sums), prior)
 
-        def step(carry: tuple[Any, ...], now: tuple[Any, Any]) -> tuple[tuple[Any, ...], Any]:
-            x, weight = now
+        def step(carry: tuple[Any, ...], now: Any) -> tuple[tuple[Any, ...], Any]:
+            x, weight = now[:, :-1], now[:, -1:]
             h = carry[0]
-            u = ops.matmul(h, self.recurrent_kernel)
+            # What is read of the state is dropped, not what is carried on: scaled anew at every step it would grow.
+            read = h if drops is None else h * drops["state"]
+            u = ops.matmul(read, self.recurrent_kernel)
             if collects:
                 _, sums, count = carry
                 seen = u * weight
@@ -180,7 +184,8 @@ class GateNormalisedGRU(keras.layers.Layer):
             carry = (new, *carry[1:])
             return carry, carry  # TensorFlow's scan wants what it stacks to be shaped as the carry
 
-        inputs = (ops.transpose(linear, (1, 0, 2)), ops.transpose(valid)[:, :, None])
+        # One tensor: with two, TensorFlow's scan can't take sequences of unknown length.
+        inputs = ops.transpose(ops.concatenate([linear, valid[:, :, None]], axis=2), (1, 0, 2))
         carry, stacked = ops.scan(step, start, inputs)
         if collects:
             seen = ops.maximum(carry[2] - prior, 1.0)
@@ -199,7 +204,7 @@ class GateNormalisedGRU(keras.layers.Layer):
             return z * h + (1 - z) * candidate
         # Inverted dropout scales by 1 / keep; a gate must stay within 0..1 for the state to stay bounded.
         z = ops.minimum(z, 1.0)
-        return (z * h + (1 - z) * candidate * drops["candidate"]) * drops["state"]
+        return z * h + (1 - z) * candidate * drops["candidate"]
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         """Shape of what `call` returns."""
