@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 import sys
@@ -11,13 +10,13 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from convert.card import card
 from convert.fold import fold
 from convert.golden import golden_arrays, no_posteriors, packed, tolerance
+from convert.pack import write
 from convert.quantise import QuantisedNetwork, quantise, roll_out
 from convert.run_folder import UNMEASURED, Clips, RunFolder, Stream
 from convert.runner import KERNELS
@@ -27,9 +26,7 @@ from device.features import PARAMETERS
 from device.manifest import (
     CARD,
     GOLDEN,
-    MANIFEST,
     NETWORK,
-    FileEntry,
     FloatTensor,
     Geometry,
     Manifest,
@@ -149,14 +146,3 @@ def _posteriors(package: Package) -> dict[str, NDArray[np.generic]]:
     pairs = ("posteriors", "wearer_posteriors")
     found["tolerance"] = max(tolerance({k: found[f"{p}_{k}"] for k in KERNELS}) for p in pairs)
     return found
-
-
-def write(folder: Path, manifest: Manifest, files: dict[str, bytes]) -> None:
-    """Write `files` and the manifest that names them, each on the disk before this returns."""
-    entries = {n: FileEntry(hashlib.sha256(data).hexdigest(), len(data)) for n, data in sorted(files.items())}
-    whole = msgspec.structs.replace(manifest, files=entries)
-    raw = msgspec.json.format(msgspec.json.encode(whole), indent=1) + b"\n"
-    for name, data in {**files, MANIFEST: raw}.items():
-        with (folder / name).open("wb") as file:
-            file.write(data)
-            os.fsync(file.fileno())

@@ -67,9 +67,10 @@ class Geometry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What one call of the graph takes and gives, and how windows are staggered.
 
     A step takes `frames_per_step` frames; a window restarts from the initial states after `window_steps`
-    steps; `batch` windows run beside each other, each started `hop_steps` steps after the one before. The
-    graph's inputs are `inputs` then `states`, its outputs `outputs` then the states' `_out`, in this order.
-    `outputs[0]` is `logits` (batch, outputs per step, classes + 2): the classes, then danger, then attention.
+    steps; `batch` windows run beside each other, each started `hop_steps` steps after the one before: the
+    windows' length is `batch` times that. The graph's inputs are `inputs` then `states`, its outputs
+    `outputs` then the states' `_out`, in this order. `outputs[0]` is `logits` (batch, outputs per step,
+    classes + 2): the classes, then danger, then attention.
     """
 
     frames_per_step: Count
@@ -194,6 +195,8 @@ def _geometry_fault(manifest: Manifest) -> str | None:
         return f"made for other features: its view has {shape[2]} numbers, this device makes {VIEW_SIZE}"
     if len(logits) != 3 or (logits[0], logits[2]) != (geometry.batch, classes + 2):
         return f"geometry.outputs: shape {logits} does not fit batch and {classes} classes"
+    if geometry.window_steps != geometry.batch * geometry.hop_steps:
+        return f"geometry.window_steps {geometry.window_steps} is not batch times hop_steps"
     for state in geometry.states:
         if state.shape[0] != geometry.batch:
             return f"state {state.name}: shape {state.shape} does not fit batch {geometry.batch}"

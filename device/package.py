@@ -124,9 +124,10 @@ def _read(directory: Path, name: str, limit: int) -> bytes:
     except OSError as error:
         reason = os.strerror(error.errno or 0)
         raise refusal(directory, f"{name} is a link or can't be read ({reason})") from None
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise refusal(directory, f"{name} is no plain file")
     with os.fdopen(handle, "rb") as file:
-        if not stat.S_ISREG(os.fstat(handle).st_mode):
-            raise refusal(directory, f"{name} is no plain file")
         data = file.read(limit + 1)
     if len(data) > limit:
         raise refusal(directory, f"{name} has more than {limit} bytes")
