@@ -7,7 +7,7 @@ import contextlib
 import os
 import sqlite3
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -108,18 +108,22 @@ class Ledger:
         found = self._db.execute("SELECT scope, token, value FROM notes ORDER BY rowid")
         return {(scope, token): value for scope, token, value in found}
 
-    def commit(self, write: Iterable[Waiting], delete: Iterable[int] = ()) -> None:
-        """Write and erase rows in one transaction; the count of seq goes with the rows of this epoch."""
+    def commit(
+        self, write: Iterable[Waiting], delete: Iterable[int] = (), facts: Mapping[str, str] | None = None
+    ) -> None:
+        """Write and erase rows and keep facts, in one transaction; the count of seq goes with this epoch's rows."""
         write = list(write)
         seq = max((row.seq for row in write if row.epoch == self.epoch), default=0)
+        kept = dict(facts or {})
+        if seq > self.seq:
+            kept["seq"] = str(seq)
         with self._transaction():
             self._db.executemany("DELETE FROM waiting WHERE number = ?", ((number,) for number in delete))
             self._db.executemany(
                 "INSERT OR REPLACE INTO waiting VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 map(_values, write),
             )
-            if seq > self.seq:
-                self._db.execute("UPDATE facts SET value = ? WHERE name = 'seq'", (str(seq),))
+            self._db.executemany("INSERT OR REPLACE INTO facts VALUES (?, ?)", kept.items())
         self.seq = max(self.seq, seq)
 
     def note(self, scope: str, token: str, value: float) -> None:
@@ -131,10 +135,6 @@ class Ledger:
     def facts(self) -> dict[str, str]:
         """All facts by name."""
         return dict(self._db.execute("SELECT name, value FROM facts"))
-
-    def keep(self, name: str, value: str) -> None:
-        """Keep a fact."""
-        self._db.execute("INSERT OR REPLACE INTO facts VALUES (?, ?)", (name, value))
 
     def erase_traces(self) -> None:
         """Rewrite the file and empty its WAL, so that nothing erased can be read from either."""

@@ -34,8 +34,10 @@ HOUR_S: Final = 3600.0
 REPEAT_AT_S: Final = (15.0, 60.0, 300.0, 900.0, *(HOUR_S * hour for hour in range(1, 25)))
 REPEATS_WITHOUT_RECEIPTS: Final = 3
 MAXIMUM_BYTES: Final = 16 << 20
-# A publication that the broker refused is tried again after this, so that it does not spin.
-REFUSED_RETRY_S: Final = 30.0
+# What the broker refused is tried again after this, so that it does not spin.
+REFUSED_RETRY_S: Final = 5.0
+# Topic name, size, payload: here the message is to blame, and others of its topic need not wait for it.
+ITS_OWN_FAULT: Final = frozenset({144, 149, 153})
 # PUBACK reason codes from here on are errors (MQTT 5, 2.4); 0 and 16 (nobody subscribed) are not.
 FIRST_ERROR_REASON: Final = 128
 GUARDIAN_ANSWERED: Final = "guardian_answered"
@@ -70,6 +72,8 @@ class Outbox:
         self._boot_id = boot_id or _boot_id()
         self._lock = threading.RLock()
         self._shelf = Shelf(path, self._boot_id, clock)
+        # Topics that the broker refuses -> until when they wait, as a whole: so their order stays.
+        self._held: dict[str, float] = {}
 
     @property
     def problem(self) -> str | None:
@@ -116,15 +120,13 @@ class Outbox:
                 due = min(standing.due, now)
                 self._shelf.write([msgspec.structs.replace(standing, first_repeat=first, due=due)])
                 return standing.seq
-            if topic == "alert":
-                self._end_older(event)
             return self._insert(event, topic, now)
 
     def due(self, now: float | None = None, limit: int = 20) -> list[Row]:
         """Return what is to be sent now: first what was never told, oldest first, then repeats."""
         now = self._clock() if now is None else now
         with self._lock:
-            rows = [row for row in self._shelf.rows.values() if row.due <= now]
+            rows = [row for row in self._shelf.rows.values() if self._due_at(row) <= now]
             untold = (row for row in rows if row.sent == 0)
             told = (row for row in rows if row.sent > 0)
             ready = list(itertools.islice(itertools.chain(untold, told), limit))
@@ -137,7 +139,7 @@ class Outbox:
     def next_due(self) -> float | None:
         """Return when something is to be sent (monotonic; in the past: at once), None when nothing waits."""
         with self._lock:
-            return min((row.due for row in self._shelf.rows.values()), default=None)
+            return min(map(self._due_at, self._shelf.rows.values()), default=None)
 
     def done(self, sending: Row, reason: int = 0, now: float | None = None) -> bool:
         """Note the PUBACK of a sending; False when its reason code (128 and up) says that it was refused."""
@@ -145,11 +147,15 @@ class Outbox:
         accepted = reason < FIRST_ERROR_REASON
         with self._lock:
             row = self._shelf.rows.get(sending.number)
-            if row is None or row.id != sending.id:
+            if row is None or (row.id, row.event.kind) != (sending.id, sending.kind):
                 return accepted
             if not accepted:
-                self._shelf.postpone(row, now + REFUSED_RETRY_S)
+                if reason in ITS_OWN_FAULT:
+                    self._shelf.postpone(row, now + REFUSED_RETRY_S)
+                else:
+                    self._held[row.topic] = now + REFUSED_RETRY_S
                 return False
+            self._held.pop(row.topic, None)
             wait_s = self._next_repeat_s(row)
             if wait_s is None:
                 self._shelf.write([], [row])
@@ -163,16 +169,14 @@ class Outbox:
         `by_client`: a guardian's client answered by itself, so from now on alerts are repeated for a day.
         """
         with self._lock:
-            if by_client:
-                self._shelf.keep(GUARDIAN_ANSWERED, "yes")
             waiting = self._alerts(event_id)
-            self._shelf.write([], waiting)
+            self._shelf.write([], waiting, {GUARDIAN_ANSWERED: "yes"} if by_client else None)
             return bool(waiting)
 
     def end(self, event_id: str) -> None:
         """The alert is over (cancelled, acknowledged, cleared): no more repeats, but it is told once."""
         with self._lock:
-            self._end_rows(self._alerts(event_id))
+            self._shelf.write(*_ended(self._alerts(event_id)))
 
     def latest_alert(self) -> str | None:
         """Return the id of the alert that was told last and is not over, also after its receipt."""
@@ -206,7 +210,7 @@ class Outbox:
     def keep(self, name: str, text: str) -> None:
         """Keep a short text across restarts (the standing alert, the last proven test)."""
         with self._lock:
-            self._shelf.keep(f"kept {name}", text)
+            self._shelf.write([], [], {f"kept {name}": text})
 
     def kept(self, name: str) -> str | None:
         """Return what was kept under that name, None when nothing was."""
@@ -226,6 +230,9 @@ class Outbox:
         with self._lock:
             self._shelf.close()
 
+    def _due_at(self, row: Waiting) -> float:
+        return max(row.due, self._held.get(row.topic, row.due))
+
     def _alerts(self, event_id: str | None = None) -> list[Waiting]:
         rows = self._shelf.rows.values()
         return [row for row in rows if row.is_repeated and event_id in (None, row.id)]
@@ -243,20 +250,6 @@ class Outbox:
         if row.sent >= allowed:
             return None
         return self._rules.at_s[row.sent] - (self._rules.at_s[row.sent - 1] if row.sent else 0.0)
-
-    def _end_older(self, event: Event) -> None:
-        """End the repeats that this event makes pointless: of its own alert, or of older ones than a new."""
-        if event.kind in REPEATED_KINDS:
-            self._end_rows(self._alerts())
-        elif event.kind in ENDING_KINDS:
-            self._end_rows(self._alerts(event.id))
-            if event.kind != "acknowledged" and event.id == self.latest_alert():
-                self._shelf.keep(LATEST_ALERT, "")
-
-    def _end_rows(self, rows: list[Waiting]) -> None:
-        told = [row for row in rows if row.sent > 0]
-        untold = [msgspec.structs.replace(row, ended=True) for row in rows if row.sent == 0]
-        self._shelf.write(untold, told)
 
     def _insert(self, event: Event, topic: str, now: float) -> int:
         size_bytes = len(events.encode(event))
@@ -278,10 +271,15 @@ class Outbox:
         if topic != "alert":
             self._shelf.write([row], dropped)
             return 0
-        seq = self._shelf.insert_counted(row, dropped)
-        if row.is_repeated:
-            self._shelf.keep(LATEST_ALERT, event.id)
-        return seq
+        # A new alert takes the place of older ones; what became of one ends its own repeats.
+        over = self._alerts() if row.is_repeated else []
+        facts = {LATEST_ALERT: event.id} if row.is_repeated else {}
+        if event.kind in ENDING_KINDS:
+            over = self._alerts(event.id)
+            if event.kind != "acknowledged" and event.id == self.latest_alert():
+                facts = {LATEST_ALERT: ""}
+        untold, told = _ended(over)
+        return self._shelf.insert_counted(row, untold, dropped + told, facts)
 
     def _in_excess(self, wanted_bytes: int) -> list[Waiting]:
         """What has to go for the bound: telemetry first, the short-lived before the rest; no unsent alert."""
@@ -297,6 +295,12 @@ class Outbox:
             excess -= row.size_bytes
             dropped.append(row)
         return dropped
+
+
+def _ended(alerts: list[Waiting]) -> tuple[list[Waiting], list[Waiting]]:
+    """Alerts that are over: (changed) those that were never told are told once yet, (deleted) the others go."""
+    untold = [msgspec.structs.replace(row, ended=True) for row in alerts if row.sent == 0]
+    return untold, [row for row in alerts if row.sent > 0]
 
 
 def from_config(config: Config) -> Outbox:

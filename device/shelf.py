@@ -6,7 +6,7 @@ and made up for as soon as it takes some again. Not safe for threads: the outbox
 
 import logging
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -36,8 +36,9 @@ class Shelf:
         self._boot_id = boot_id
         self._clock = clock
         self._last_number = 0
-        # Numbers whose row on disk is not what it is here, since the disk could not be written.
+        # What on disk is not as it is here, since the disk could not be written.
         self._unwritten: set[int] = set()
+        self._unwritten_facts: set[str] = set()
         # A disk that can't be written can't count either: seq then runs in an epoch of its own.
         self._epoch, self._seq = events.new_id(), 0
         self._ledger: Ledger | None = None
@@ -52,30 +53,43 @@ class Shelf:
         self._last_number += 1
         return self._last_number
 
-    def insert_counted(self, row: Waiting, deleted: list[Waiting]) -> int:
-        """Insert an alert's row with the next seq of its epoch; return that."""
+    def insert_counted(
+        self,
+        row: Waiting,
+        changed: list[Waiting],
+        deleted: list[Waiting],
+        facts: Mapping[str, str],
+    ) -> int:
+        """Insert an alert's row with the next seq of its epoch, in one transaction with the rest; return the seq."""
         if self._ledger is not None:
             seq, epoch = self._ledger.seq + 1, self._ledger.epoch
-            if self.write([msgspec.structs.replace(row, seq=seq, epoch=epoch)], deleted):
+            if self.write([*changed, msgspec.structs.replace(row, seq=seq, epoch=epoch)], deleted, facts):
                 return seq
         self._seq += 1
-        self.write([msgspec.structs.replace(row, seq=self._seq, epoch=self._epoch)])
+        self.write([msgspec.structs.replace(row, seq=self._seq, epoch=self._epoch), *changed], deleted, facts)
         return self._seq
 
-    def write(self, changed: list[Waiting], deleted: list[Waiting] | None = None) -> bool:
-        """Change rows here and on the disk, in one transaction; False where the disk did not take it."""
+    def write(
+        self,
+        changed: list[Waiting],
+        deleted: list[Waiting] | None = None,
+        facts: Mapping[str, str] | None = None,
+    ) -> bool:
+        """Change rows and facts here and on the disk, in one transaction; False where the disk did not take it."""
         gone = {row.number for row in deleted or []}
-        if not changed and not gone:
+        new_facts = {name: value for name, value in (facts or {}).items() if self.facts.get(name) != value}
+        if not changed and not gone and not new_facts:
             return True
         for number in gone | {row.number for row in changed}:
-            before = self.rows.get(number)
+            before = self.rows.pop(number, None) if number in gone else self.rows.get(number)
             self.size_bytes -= before.size_bytes if before else 0
-        for number in gone:
-            self.rows.pop(number, None)
         for row in changed:
             self.rows[row.number] = row
             self.size_bytes += row.size_bytes
-        self._unwritten |= gone | {row.number for row in changed}
+        self.facts.update(new_facts)
+        if self._ledger is not None:  # else opening it writes everything
+            self._unwritten |= gone | {row.number for row in changed}
+            self._unwritten_facts |= new_facts.keys()
         return self._attempt(self._catch_up)
 
     def postpone(self, row: Waiting, due: float) -> None:
@@ -89,12 +103,6 @@ class Shelf:
         while len(self.notes) > NOTES_KEPT:
             del self.notes[next(iter(self.notes))]
         self._attempt(lambda ledger: ledger.note(scope, token, value))
-
-    def keep(self, name: str, value: str) -> None:
-        """Keep a fact across restarts."""
-        if self.facts.get(name) != value:
-            self.facts[name] = value
-            self._attempt(lambda ledger: ledger.keep(name, value))
 
     def erase_traces(self) -> None:
         """Let nothing that was erased be readable in the file."""
@@ -127,12 +135,13 @@ class Shelf:
         self._ledger = ledger
         self._adopt(left)
         self.notes = {**notes, **self.notes}
+        self._unwritten_facts = set(self.facts)
         self.facts = {**facts, **self.facts}
 
     def _adopt(self, left: list[Waiting]) -> None:
-        held = list(self.rows.values())
-        first = max((row.number for row in left), default=0) + 1
-        moved = [msgspec.structs.replace(row, number=first + index) for index, row in enumerate(held)]
+        # Rows that were made while the file could not be read get numbers after those that it holds.
+        shift = max((row.number for row in left), default=0)
+        moved = [msgspec.structs.replace(row, number=shift + row.number) for row in self.rows.values()]
         # What another boot scheduled is due now: its clock is gone.
         now = self._clock()
         scheduled = [
@@ -149,8 +158,10 @@ class Shelf:
         ledger.commit(
             [self.rows[number] for number in sorted(self._unwritten) if number in self.rows],
             [number for number in self._unwritten if number not in self.rows],
+            {name: self.facts[name] for name in self._unwritten_facts},
         )
         self._unwritten.clear()
+        self._unwritten_facts.clear()
         if self.problem is not None:
             log.warning("The outbox can be written again; what was held in memory is on disk now")
             self.problem = None

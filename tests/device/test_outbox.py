@@ -101,6 +101,28 @@ def test_a_row_ends_with_the_puback_and_a_refusal_is_tried_again(opened):
     assert outbox.next_due() is None
 
 
+def test_what_is_refused_keeps_its_order_whatever_comes_meanwhile(opened):
+    outbox = opened()
+    for index in range(3):
+        outbox.add(event("cleared", f"{index}"), "alert", now=0.0)
+    for row in outbox.due(0.0):
+        outbox.done(row, DENIED, now=0.0)
+    outbox.add(event("cleared", "3"), "alert", now=1.0)
+    outbox.add(event("fault", "another topic"), "event", now=1.0)
+    assert [row.id for row in outbox.due(now=1.0)] == ["another topic"]
+    outbox.done(outbox.due(now=1.0)[0])
+    assert outbox.next_due() == REFUSED_RETRY_S
+    assert [gone.id for gone in told(outbox, REFUSED_RETRY_S)] == ["0", "1", "2", "3"]
+
+
+def test_a_message_that_the_broker_never_takes_holds_up_no_other(opened):
+    outbox = opened()
+    outbox.add(event("cleared", "too large"), "alert", now=0.0)
+    outbox.done(outbox.due(0.0)[0], 149, now=0.0)
+    outbox.add(event("alert", "next"), "alert", now=1.0)
+    assert [row.id for row in outbox.due(now=1.0)] == ["next"]
+
+
 def sendings(outbox: Outbox, until: float) -> list[tuple[float, int]]:
     """(time, repeat) of every sending, the clock moved from one due time to the next."""
     gone = []
@@ -409,6 +431,34 @@ def test_a_path_that_cannot_be_made_leaves_a_working_outbox_and_is_tried_again(t
     again = Outbox(blocker / "outbox.sqlite")
     assert again.depth == 2
     again.close()
+
+
+def test_one_write_to_disk_for_an_alert_and_all_that_it_ends(opened, monkeypatch):
+    outbox = opened()
+    outbox.add(event("alert", "old"), "alert", now=0.0)
+    told(outbox, 0.0)
+    commits = []
+    outbox._shelf._ledger._db.set_trace_callback(lambda text: commits.append(text) if text == "COMMIT" else None)
+    outbox.add(event("sos", "new"), "alert", now=1.0)
+    assert len(commits) == 1
+
+
+def test_a_puback_from_before_the_file_was_opened_again_ends_no_other_row(tmp_path):
+    blocker = tmp_path / "state"
+    blocker.write_text("a file where a folder should be")
+    now = 0.0
+    outbox = Outbox(blocker / "outbox.sqlite", clock=lambda: now)
+    outbox.add(event("alert", "x"), "alert")
+    sending = outbox.due()[0]
+    blocker.unlink()
+    earlier = Outbox(blocker / "outbox.sqlite", clock=lambda: 50.0)
+    earlier.add(event("cancelled", "x"), "alert")
+    earlier.close()
+    now = 100.0
+    outbox.add(event("fault", "y"), "event")
+    outbox.done(sending)
+    assert [(row.id, row.kind) for row in outbox.due()] == [("x", "cancelled"), ("x", "alert"), ("y", "fault")]
+    outbox.close()
 
 
 def test_two_processes_do_not_share_a_file(opened, path):

@@ -163,10 +163,7 @@ class BrokerRig:
             passwords = folder / "passwords"
             passwords.touch(mode=0o600)
             for user in USERS:
-                subprocess.run(
-                    ["mosquitto_passwd", "-b", passwords, user, PASSWORD],
-                    check=True, capture_output=True, timeout=30,
-                )  # fmt: skip
+                self.set_password(user, PASSWORD)
             lines.append(f"password_file {passwords}")
         lines.append(f"allow_anonymous {'false' if password or client_certificates else 'true'}")
         if acl:
@@ -249,8 +246,14 @@ class BrokerRig:
         """Rewrite files of the folder (acl, passwords) and make the broker read them."""
         for name, content in files.items():
             (self.folder / name).write_text(content)
-        assert self._process is not None
-        self._process.send_signal(signal.SIGHUP)
+        if self._process is not None:
+            self._process.send_signal(signal.SIGHUP)
+
+    def set_password(self, user: str, password: str) -> None:
+        """Give a user a password, from now on."""
+        command = ["mosquitto_passwd", "-b", str(self.folder / "passwords"), user, password]
+        subprocess.run(command, check=True, capture_output=True, timeout=30)
+        self.reload()
 
     def wait_for_log(self, text: str, offset: int = 0, timeout_s: float = 10.0) -> None:
         """Wait until the broker has logged something."""
