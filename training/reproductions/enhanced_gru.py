@@ -28,7 +28,6 @@ from training.reproductions.fitting import Recipe, learned, rows_of, train
 from training.reproductions.protocol import Clips, Planned, choose, figures_of, score, split
 from training.reproductions.runs import RunFolder
 from training.reproductions.study import QUICK_CLIPS, QUICK_EPOCHS, Scale, thinned
-from training.splits import HELD_OUT
 
 NAME = "enhanced-gru"
 TITLE = "Enhanced GRU for danger recognition (Sepeda, Santos, Mahusay, 2024)"
@@ -40,7 +39,6 @@ SMALL = Recipe(epochs=100, batch=8)
 MFCC = 40
 LONGEST_S = 4.0
 COARSER = 4
-HOUSE = [f"{corpus}/{name}" for corpus, sides in HELD_OUT.items() for names in sides.values() for name in names]
 NOTES = (
     "The paper names neither corpora nor features: CREMA-D, RAVDESS (speech), TESS and SAVEE with 40 MFCC are our "
     "guess. Its test supports (2,955 in all) do not fit that mixture exactly.",
@@ -219,7 +217,7 @@ def speech(clips: Clips, root: Path, factor: int) -> Task:
     """The paper's own task."""
 
     def sides(protocol: str, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        part = split(clips, protocol, TEST_SHARE, seed, stratified=True, house=HOUSE)
+        part = split(clips, protocol, TEST_SHARE, seed, stratified=True)
         return part.training, part.test
 
     frames, valid = sequences(clips.table, root, factor, LONGEST_S)

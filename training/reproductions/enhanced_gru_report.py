@@ -266,7 +266,7 @@ def _other_data(page: Report, records: Records) -> None:
         return
     page.heading("Other data than speech")
     page.text(
-        "The most crucial future work, says the paper. BasicMotions: a wrist's accelerometer and gyroscope, four motions,",
+        "The most crucial future work, it says. BasicMotions: a wrist's accelerometer and gyroscope, four motions,",
         "40 series each side. GunPoint: one channel of a hand, two motions, 50 and 150. Both split as published.",
         "ESC-10: everyday sounds by MFCC, one fold tested a seed. Batches of 8, 100 epochs: 64 would mean 50 steps.",
     )
