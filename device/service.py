@@ -133,6 +133,10 @@ class Service:
         with self._lock:
             self._carry_out(self.alarm.start(time.monotonic(), self._standing_before()))
         self.faults.note("panel", "; ".join(self.panel.problems) or None)
+        if self.outbox.set_aside:
+            # Told, not a standing fault: the new file works, only what the old one held is lost.
+            reason = f"outbox: its file was damaged and begun anew; the old one is {self.outbox.set_aside.name}"
+            self.teller.tell(Told("fault", events.new_id(), by="device", reason=reason))
         failed = self._store.starting()
         if failed:
             self.faults.note("model", f"{failed} did not become ready; the one before is in force again")
