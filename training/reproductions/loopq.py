@@ -199,7 +199,7 @@ class LoopQ(Study):
             return super().work(variant, clips, part)
         inputs, labels = self.inputs(variant, part), clips.labels
         sides = [(rows_of(inputs, rows), labels[rows]) for rows in (part.training, part.test)]
-        trained = self._stacked(variant, sides[0], sides[1], part.seed)
+        trained = self._stacked(variant, sides[0], sides[1], len(clips.classes), part.seed)
         figures = score(clips, part.test, trained.probabilities) | learned(trained)
         figures |= self.cost(variant, part, trained, rows_of(inputs, part.training[:64]))
         return figures, {"rows": part.test, "probabilities": trained.probabilities}
@@ -209,6 +209,7 @@ class LoopQ(Study):
         variant: Variant,
         training: tuple[Inputs, NDArray[np.int64]],
         test: tuple[Inputs, NDArray[np.int64]],
+        classes: int,
         seed: int,
     ) -> Trained:
         size = self.size
@@ -222,7 +223,7 @@ class LoopQ(Study):
                 seed + n,
                 clear=False,
             ).network
-            for n in range(len(CLASSES))
+            for n in range(classes)
         ]
         return train(lambda: stacking.build(binaries), training, test, variant.recipe, seed, clear=False)
 

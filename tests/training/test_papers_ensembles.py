@@ -1,0 +1,187 @@
+"""P4's ensembles and search: genetic weights, nested ones, stacking in two steps, a Hyperband that resumes."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+keras = pytest.importorskip("keras")
+pytest.importorskip("pygad")
+pytest.importorskip("keras_tuner")
+
+from sklearn.metrics import f1_score  # noqa: E402
+
+from training.reproductions import ensembles, loopq, search  # noqa: E402
+from training.reproductions.protocol import Clips, Split  # noqa: E402
+from training.reproductions.study import Scale  # noqa: E402
+
+pytestmark = pytest.mark.training
+
+
+def _noise(generator, clips, classes=3):
+    return generator.dirichlet(np.ones(classes), clips)
+
+
+def _macro(truth, probabilities):
+    return f1_score(truth, probabilities.argmax(axis=1), average="macro")
+
+
+def test_the_average_by_hand():
+    members = [np.array([[1.0, 0.0]]), np.array([[0.0, 1.0]])]
+    np.testing.assert_allclose(ensembles.average(members), [[0.5, 0.5]])
+    np.testing.assert_allclose(ensembles.average(members, np.array([0.25, 0.75])), [[0.25, 0.75]])
+
+
+def test_macro_f1_is_scikit_learns():
+    generator = np.random.default_rng(3)
+    truth, said = generator.integers(0, 4, 50), generator.integers(0, 3, 50)
+    assert ensembles.f1_macro(truth, said, 4) == pytest.approx(f1_score(truth, said, average="macro"))
+
+
+def test_genetic_weights_find_the_one_member_that_knows():
+    generator = np.random.default_rng(0)
+    truth = generator.integers(0, 3, 60)
+    knows = 0.5 * np.eye(3)[truth] + 0.5 * _noise(generator, 60)
+    members = [_noise(generator, 60), knows, _noise(generator, 60)]
+    weights = ensembles.genetic_weights(members, truth, seed=0, generations=10)
+    assert weights.sum() == pytest.approx(1.0)
+    assert (weights >= 0).all()
+    assert weights.argmax() == 1
+    assert _macro(truth, ensembles.average(members, weights)) >= _macro(truth, ensembles.average(members))
+
+
+def test_genetic_weights_are_the_same_for_a_seed():
+    generator = np.random.default_rng(1)
+    truth = generator.integers(0, 3, 40)
+    members = [_noise(generator, 40) for _ in range(3)]
+    one, two = (ensembles.genetic_weights(members, truth, seed=5, generations=4) for _ in range(2))
+    np.testing.assert_array_equal(one, two)
+
+
+def test_weights_tuned_on_their_own_test_promise_more_than_nested_ones():
+    """Members that know nothing: what tuning on the test shows above chance is what it makes up."""
+    generator = np.random.default_rng(2)
+    promised, kept = [], []
+    for seed in range(3):
+        truth = np.arange(90) % 3
+        members = [_noise(generator, 90) for _ in range(6)]
+        weights = ensembles.genetic_weights(members, truth, seed, generations=10)
+        promised.append(_macro(truth, ensembles.average(members, weights)))
+        kept.append(_macro(truth, ensembles.nested(members, truth, seed, generations=10)))
+    assert np.mean(promised) > np.mean(kept) + 0.05
+
+
+def test_the_label_fault_makes_savees_sad_clips_angry_and_leaves_the_rest():
+    table = pd.DataFrame(
+        {"corpus": ["SAVEE", "SAVEE", "TESS"], "label": ["sad", "fear", "sad"], "path": ["a", "b", "c"]}
+    )
+    clips = loopq.faulty(Clips(table, loopq.CLASSES))
+    assert list(clips.table["label"]) == ["angry", "fear", "sad"]
+    assert list(table["label"]) == ["sad", "fear", "sad"]
+
+
+def test_the_mixture_is_speech_without_calm():
+    rows = [
+        ("RAVDESS", "speech", "", "neutral"),
+        ("RAVDESS", "speech", "calm", "neutral"),
+        ("RAVDESS", "song", "", "sad"),
+        *[("TESS", "speech", "back", name) for name in loopq.CLASSES],
+        ("nEMO", "speech", "", "sad"),
+    ]
+    index = pd.DataFrame(rows, columns=["corpus", "part", "keyword", "emotion"])
+    clips = loopq.select(index)
+    assert clips.table["corpus"].value_counts().to_dict() == {"TESS": 7, "RAVDESS": 1}
+    assert any("SAVEE is not here" in note for note in clips.notes)
+
+
+@pytest.fixture
+def study():
+    """P4 on made frames of two classes, which differ in every column; no sound needed."""
+    made = loopq.LoopQ(Scale(seeds=1, epochs=2))
+    made.size = loopq.Size(63, 64, 1 / 64)
+    labels = np.arange(24) % 2
+    generator = np.random.default_rng(0)
+    shape = (24, made.size.frames, 52 + made.size.bands)
+    made.columns = (generator.normal(size=shape) + 10 + 3 * labels[:, None, None]).astype(np.float32)
+    names = np.array(["fear", "angry"])[labels]
+    table = pd.DataFrame({"label": names, "corpus": "TESS", "speaker": "TESS/OAF", "path": np.arange(24)})
+    return made, Clips(table, ("fear", "angry")), Split("speakers", 0, np.arange(16), np.arange(16, 24))
+
+
+def test_inputs_are_what_their_names_say(study):
+    made, _, part = study
+    by_name = {variant.name: variant for variant in made.variants()}
+    mel = made.inputs(by_name["cnn2d-lstm"], part)
+    assert mel.shape == (24, 64, 63)
+    assert mel[part.training].mean() == pytest.approx(0, abs=1e-3)
+    assert made.inputs(by_name["lstm-cnn-1d"], part).shape == (24, 63, 52)
+    assert [one.shape for one in made.inputs(by_name["fused"], part)] == [(24, 63, 40), (24, 64, 63)]
+    unscaled = made.inputs(by_name["cnn1d-lstm-unscaled"], part)
+    assert unscaled.mean() == pytest.approx(11.5, abs=0.1)
+
+
+def test_every_variant_is_built_for_the_inputs_that_it_gets(study):
+    made, _, part = study
+    for variant in made.variants():
+        if variant.name != "stacking":
+            inputs = made.inputs(variant, part)
+            parts = inputs if isinstance(inputs, list) else [inputs]
+            assert [one.shape[1:] for one in variant.build().inputs] == [one.shape[1:] for one in parts]
+
+
+def test_stacking_is_trained_in_two_steps_and_scored(study):
+    made, clips, part = study
+    variant = next(variant for variant in made.chosen() if variant.name == "stacking")
+    figures, arrays = made.work(variant, clips, part)
+    assert arrays["probabilities"].shape == (8, 2)
+    assert len(figures["history"]["loss"]) == 2
+    assert figures["classes"].keys() == {"fear", "angry"}
+
+
+class _Cut(keras.callbacks.Callback):
+    """Counts trainings, and ends the process' work in one of them, as Ctrl-C would."""
+
+    trainings = 0
+    cut_in = 0
+
+    def on_train_begin(self, logs=None):
+        _Cut.trainings += 1
+        if _Cut.trainings == _Cut.cut_in:
+            raise KeyboardInterrupt
+
+
+def test_an_interrupted_search_resumes_after_its_last_finished_trial(tmp_path):
+    generator = np.random.default_rng(0)
+    sound = generator.normal(size=(12, 40, 3)).astype(np.float32)
+    labels = np.arange(12) % 3
+    sides = ((sound[:9], labels[:9]), (sound[9:], labels[9:]))
+
+    def go(folder):
+        _Cut.trainings = 0
+        return search.hyperband(
+            "cnn1d-lstm",
+            *sides,
+            folder,
+            classes=3,
+            seed=0,
+            most_epochs=2,
+            width=1 / 32,
+            most_blocks=2,
+            callbacks=[_Cut()],
+        )
+
+    _Cut.cut_in = 2
+    with pytest.raises(KeyboardInterrupt):
+        go(tmp_path)
+    _Cut.cut_in = 0
+    resumed = go(tmp_path)
+    assert resumed["trials"] >= 2
+    assert _Cut.trainings == resumed["trials"] - 1
+    assert resumed["best"].keys() == {"kernel", "blocks", "first_kernels", "later_kernels", "units", "rate"}
+
+
+def test_what_a_search_found_can_be_built_again():
+    best = {"kernel": 5, "blocks": 2, "first_kernels": 64, "later_kernels": 128, "units": 36, "rate": 1e-4}
+    network = search.rebuilt(best, "cnn1d-lstm", (40, 3), 7, width=0.125)()
+    convolutions = [layer for layer in network.layers if isinstance(layer, keras.layers.Conv1D)]
+    assert [(c.filters, c.kernel_size) for c in convolutions] == [(8, (5,)), (16, (5,))]
+    assert float(network.optimizer.learning_rate) == pytest.approx(1e-4)
