@@ -79,9 +79,10 @@ class StepGraph:
                 x = tf.concat([states[name], x], axis=1)
                 after[f"{name}_out"] = x[:, x.shape[1] - convolution.tail :, :]
             x = _convolve(convolution, x)
-        steps = tf.unstack(x, axis=1)
+        steps: list[tf.Tensor] = []
         for i, recurrence in enumerate(self.network.recurrences, 1):
-            steps = _recur(recurrence, steps, states[f"gru_{i}"])
+            linear = _project_each(recurrence, steps) if steps else _project_all(recurrence, x)
+            steps = _recur(recurrence, linear, states[f"gru_{i}"])
             after[f"gru_{i}_out"] = steps[-1]
         # The head step by step: to stack the states first would force one scale on all of them, also on those that
         # never go out, and then the last one's would not be that of the state which comes in.
@@ -94,13 +95,25 @@ def _convolve(convolution: Convolution, x: tf.Tensor) -> tf.Tensor:
     return tf.nn.relu(y + _constant(convolution.bias))
 
 
-def _recur(recurrence: Recurrence, steps: list[tf.Tensor], h: tf.Tensor) -> list[tf.Tensor]:
-    n = recurrence.units
+def _project_all(recurrence: Recurrence, x: tf.Tensor) -> list[tf.Tensor]:
+    """W x of every step by one multiplication: its bias and its quantisation are stored once."""
+    batch, steps, size = x.shape
+    flat = tf.reshape(x, (batch * steps, size)) @ _constant(recurrence.kernel) + _constant(recurrence.bias)
+    return list(tf.unstack(tf.reshape(flat, (batch, steps, 3 * recurrence.units)), axis=1))
+
+
+def _project_each(recurrence: Recurrence, steps: list[tf.Tensor]) -> list[tf.Tensor]:
+    """W x step by step, where the steps are the states of the layer below, which must not be stacked either."""
     kernel, bias = _constant(recurrence.kernel), _constant(recurrence.bias)
+    return [x @ kernel + bias for x in steps]
+
+
+def _recur(recurrence: Recurrence, linear: list[tf.Tensor], h: tf.Tensor) -> list[tf.Tensor]:
+    n = recurrence.units
     recurrent, recurrent_bias = _constant(recurrence.recurrent), _constant(recurrence.recurrent_bias)
     outputs = []
-    for x in steps:
-        wx, uh = x @ kernel + bias, h @ recurrent + recurrent_bias
+    for wx in linear:
+        uh = h @ recurrent + recurrent_bias
         z = tf.sigmoid(wx[:, :n] + uh[:, :n])
         r = tf.sigmoid(wx[:, n : 2 * n] + uh[:, n : 2 * n])
         candidate = tf.tanh(wx[:, 2 * n :] + r * uh[:, 2 * n :])
