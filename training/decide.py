@@ -9,22 +9,35 @@ number of false alarms an hour.
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import click
 import msgspec
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
+from tqdm import tqdm
 
 from device.audio import read_samples
 from device.decision import Decider, DecisionParameters
 from device.features import FRAMES_PER_SECOND, SAMPLE_RATE, FeatureStream
 from device.manifest import Calibration, DecisionDefaults, Sensitivity, SensitivityName
 from device.network import Network
+from device.package import Package, load
+from training.corpora.clip import CLASSES
+from training.evaluate import is_danger
+from training.index import build_index
+from training.judge import judge as judge_clips
+from training.judge import scorecard
+from training.places import corpora_root
+from training.runs import write_json
+from training.splits import speaker_independent
 from training.streams import Span, StreamScore, judge, spells, together
 
 Wave = NDArray[np.float32]
@@ -175,3 +188,63 @@ def choose(tracks: Sequence[Track], calibration: Calibration) -> DecisionDefault
                 )
                 best[name] = (recall, told)
     return DecisionDefaults({name: kept for name, (_, kept) in best.items()}, calibration=calibration)
+
+
+def decide(run: Path, package: Package, clips: pd.DataFrame, rows: NDArray[np.int64], root: Path) -> DecisionDefaults:
+    """Calibrate on the validation clips `rows`, choose on their streams; writes `decision.json` into the run.
+
+    `package` is the run's own, of any calibration: its logits are what counts.
+    """
+    network = Network(package)
+    old = package.manifest.decision.calibration
+    here = clips.iloc[rows].reset_index(drop=True)
+    answers = judge_clips(package, here[here["emotion"].isin(CLASSES)].reset_index(drop=True), root)
+    logits = _logits(answers.danger, old)
+    calibration = calibrate(logits.astype(np.float32), is_danger(answers.clips["emotion"]))
+    tracks = []
+    for stream in tqdm(streams(clips, rows, root), "streams", mininterval=5):
+        track = listen(network, stream)
+        danger = 1 / (1 + np.exp(-(calibration.scale * _logits(track.danger, old) + calibration.bias)))
+        tracks.append(dataclasses.replace(track, danger=danger))
+    chosen = choose(tracks, calibration)
+    (run / "decision.json").write_bytes(msgspec.json.format(msgspec.json.encode(chosen)) + b"\n")
+    return chosen
+
+
+def _logits(danger: NDArray[np.float64], calibration: Calibration) -> NDArray[np.float64]:
+    clipped = np.clip(danger, 1e-12, 1 - 1e-12)
+    return np.asarray((np.log(clipped / (1 - clipped)) - calibration.bias) / calibration.scale)
+
+
+@click.command()
+@click.argument("run", type=click.Path(path_type=Path, file_okay=False))
+@click.argument("package", type=click.Path(path_type=Path, file_okay=False))
+@click.option("--corpora", type=click.Path(path_type=Path), help="Folder of the corpora (default: OUTCRY_CORPORA).")
+@click.option("--scores/--no-scores", default=True, help="Also score the package on held-out speakers.")
+def main(run: Path, package: Path, corpora: Path | None, scores: bool) -> None:
+    """Choose how PACKAGE, made of RUN, decides, on streams of validation speakers; score it on all held-out ones.
+
+    Writes decision.json and metrics.json into RUN; convert RUN again to have them in the package.
+    """
+    root = corpora_root(corpora)
+    clips = build_index(root)
+    part = speaker_independent(clips)
+    loaded = load(package)
+    chosen = decide(run, loaded, clips, np.flatnonzero((part == "validation").to_numpy()), root)
+    for name, setting in chosen.sensitivities.items():
+        click.echo(f"{name}: {msgspec.json.encode(setting).decode()}")
+    if not scores:
+        return
+    told = json.loads((run / "metrics.json").read_text()) if (run / "metrics.json").is_file() else {}
+    for side in ("validation", "test"):
+        tables = scorecard(loaded, clips[part == side].reset_index(drop=True), root)
+        told[f"int8 {side}"] = {
+            name: json.loads(table.reset_index().to_json(orient="records")) for name, table in tables.items()
+        }
+        for name, table in tables.items():
+            click.echo(f"\n{side}: {name}\n{table.round(3).to_string()}")
+    write_json(run / "metrics.json", told)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,163 @@
+"""What a package itself, int8 and all, scores on held-out speakers: through the device's own code.
+
+Plain; knowing its wearer (five neutral clips of the speaker, not judged); with a stranger's voice learned by
+mistake; quieter, louder, and in noise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from device.audio import read_samples
+from device.features import SAMPLE_RATE, features
+from device.network import Network
+from device.package import Package
+from device.wearer import LEAST_S, Learner, Wearer
+from training.augment import mix
+from training.corpora.clip import CLASSES, EMOTIONS
+from training.evaluate import is_danger, roc_area, score
+
+Change = Callable[[NDArray[np.float32], np.random.Generator], NDArray[np.float32]]
+TAUGHT_BY = 5  # clips
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What was said of the clips `clips`: emotions (n, C), danger (n,)."""
+
+    clips: pd.DataFrame
+    emotions: NDArray[np.float32]
+    danger: NDArray[np.float64]
+
+    def table(self) -> pd.DataFrame:
+        """Accuracy and UAR over the emotions that a corpus has, danger's area under the curve; one row a corpus."""
+        name = self.clips["corpus"] + np.where(self.clips["part"] == "song", " song", "")
+        rows = [self._row(corpus, (name == corpus).to_numpy()) for corpus in sorted(set(name))]
+        return pd.DataFrame(rows).set_index("corpus")
+
+    def _row(self, corpus: str, here: NDArray[np.bool_]) -> dict[str, object]:
+        label = self.clips["emotion"].to_numpy(object)
+        row: dict[str, object] = {"corpus": corpus, "clips": int(here.sum())}
+        six = here & np.isin(label.astype(str), EMOTIONS)
+        has = [emotion for emotion in EMOTIONS if emotion in set(label[six])]
+        if len(has) > 1:
+            columns = [CLASSES.index(emotion) for emotion in has]
+            told = np.array(has, object)[self.emotions[six][:, columns].argmax(axis=1)]
+            scores = score(label[six], told)
+            row |= {"accuracy": scores.accuracy, "uar": scores.uar}
+        judged = here & np.isin(label.astype(str), CLASSES)
+        row["danger_auc"] = roc_area(is_danger(label[judged]), self.danger[judged])
+        row["danger_mean"] = float(self.danger[judged].mean()) if judged.any() else float("nan")
+        return row
+
+
+def sounds(clips: pd.DataFrame, root: Path) -> Iterator[NDArray[np.float32]]:
+    """Samples of each clip, without exact zeros around it."""
+    for path, start_s, end_s in clips[["path", "start_s", "end_s"]].itertuples(index=False):
+        samples = read_samples(root / path)[int(start_s * SAMPLE_RATE) : int(end_s * SAMPLE_RATE)]
+        yield samples.astype(np.float32) / 32768
+
+
+def judge(
+    package: Package,
+    clips: pd.DataFrame,
+    root: Path,
+    *,
+    change: Change | None = None,
+    wearers: dict[str, Wearer] | None = None,
+    kernels: str = "auto",
+    seed: int = 0,
+) -> Answers:
+    """Let the package judge every clip; `wearers` by the clips' speaker, `change` alters the sound first."""
+    network = Network(package, kernels)
+    emotions = np.zeros((len(clips), len(package.manifest.classes)), np.float32)
+    danger = np.zeros(len(clips))
+    worn: Wearer | None = None
+    told = tqdm(zip(clips["speaker"], sounds(clips, root), strict=True), "judge", len(clips), mininterval=5)
+    for at, (speaker, samples) in enumerate(told):
+        heard = change(samples, np.random.default_rng((seed, at))) if change else samples
+        wearer = (wearers or {}).get(speaker)
+        if wearer is not worn:
+            network.wear(wearer)
+            worn = wearer
+        said = network.clip(features(heard))
+        emotions[at], danger[at] = said.emotions, said.danger
+    return Answers(clips, emotions, danger)
+
+
+def teachers(clips: pd.DataFrame, seed: int = 0) -> pd.Series:
+    """Which clips teach what is known of their speaker: five neutral ones each, spread over the speaker's."""
+    teaches = pd.Series(False, index=clips.index)
+    acted = clips[(clips["speaker"] != "") & (clips["emotion"] == "neutral") & (clips["corpus"] != "Speech")]
+    for _, own in acted.groupby("speaker"):
+        if len(own) >= 2 * TAUGHT_BY:
+            teaches[own.sample(TAUGHT_BY, random_state=seed).index] = True
+    return teaches
+
+
+def wearers(package: Package, clips: pd.DataFrame, root: Path) -> dict[str, Wearer]:
+    """What is learned of each speaker from `clips`; speakers with less than a second of voice are left out."""
+    known = {}
+    for speaker, own in clips.groupby("speaker"):
+        learner = Learner()
+        for samples in sounds(own, root):
+            learner.push(features(samples))
+        if learner.seconds >= LEAST_S:
+            known[str(speaker)] = learner.wearer(package.manifest.view)
+    return known
+
+
+def strangers(known: dict[str, Wearer]) -> dict[str, Wearer]:
+    """Each speaker with the next one's voice, within the corpus where it has two."""
+    swapped = {}
+    names = sorted(known)
+    for name in names:
+        corpus = name.partition("/")[0]
+        own = [other for other in names if other.startswith(f"{corpus}/")]
+        pool = own if len(own) > 1 else names
+        swapped[name] = known[pool[(pool.index(name) + 1) % len(pool)]]
+    return swapped
+
+
+def louder(decibels: float) -> Change:
+    """The same sound at another level, clipped where it must be."""
+    gain = 10 ** (decibels / 20)
+    return lambda samples, _: np.clip(samples * gain, -1, 1).astype(np.float32)
+
+
+def noisy(noises: list[Path], snr_db: float = 10.0) -> Change:
+    """The same sound with a background behind it."""
+    kept = [read_samples(path).astype(np.float32) / 32768 for path in noises]
+
+    def change(samples: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
+        noise = kept[int(rng.integers(len(kept)))]
+        return mix(samples, np.resize(np.roll(noise, int(rng.integers(len(noise)))), len(samples)), snr_db)
+
+    return change
+
+
+def scorecard(package: Package, clips: pd.DataFrame, root: Path) -> dict[str, pd.DataFrame]:
+    """All tables of held-out `clips`: plain, own, stranger, -20 dB, +10 dB, 10 dB SNR."""
+    taught = teachers(clips)
+    judged = clips[~taught].reset_index(drop=True)
+    known = wearers(package, clips[taught], root)
+    background = [root / path for path in judged["path"][judged["corpus"] == "Background"]]
+    tables = {"plain": judge(package, judged, root).table()}
+    mine = judged[judged["speaker"].isin(list(known))].reset_index(drop=True)
+    if known:
+        tables["same clips, nobody known"] = judge(package, mine, root).table()
+        tables["knowing the wearer"] = judge(package, mine, root, wearers=known).table()
+        tables["knowing a stranger"] = judge(package, mine, root, wearers=strangers(known)).table()
+    acted = judged[~judged["corpus"].isin(("Background", "Speech"))].reset_index(drop=True)
+    tables["20 dB quieter"] = judge(package, acted, root, change=louder(-20)).table()
+    tables["10 dB louder"] = judge(package, acted, root, change=louder(10)).table()
+    if background:
+        tables["noise at 10 dB SNR"] = judge(package, acted, root, change=noisy(background)).table()
+    return tables
