@@ -28,6 +28,7 @@ SCHEMA: Final = (
     " first_repeat INTEGER NOT NULL, ended INTEGER NOT NULL)",
     f"PRAGMA user_version={SCHEMA_VERSION}",
 )
+DAMAGED_KEPT: Final = 3
 # SQLite's words for a disk or a lock that is to blame, not the file's content.
 DISK_AT_FAULT: Final = (
     "SQLITE_FULL",
@@ -177,14 +178,25 @@ def is_damaged(error: sqlite3.Error) -> bool:
 
 
 def put_aside(path: Path) -> Path:
-    """Move a damaged database out of the way, its WAL with it; return where it lies now."""
+    """Move a damaged database out of the way, its WAL with it; return where it lies now.
+
+    A dying card damages file after file: only the newest DAMAGED_KEPT stay.
+    """
     aside = path.with_name(f"{path.name}.damaged-{time.time_ns() // 1_000_000}")
     for suffix in ("", "-wal", "-shm"):
         damaged = path.with_name(path.name + suffix)
         if damaged.exists():
             damaged.rename(aside.with_name(aside.name + suffix))
+    erase_put_aside(path, keep=DAMAGED_KEPT)
     _sync_directory(path.parent)
     return aside
+
+
+def erase_put_aside(path: Path, keep: int = 0) -> None:
+    """Erase what `put_aside` has moved away, but for the newest `keep`."""
+    for part in ("", "-wal", "-shm"):
+        for old in sorted(path.parent.glob(f"{path.name}.damaged-*[0-9]{part}"))[: -keep or None]:
+            old.unlink()
 
 
 def _sync_directory(directory: Path) -> None:

@@ -13,7 +13,7 @@ from typing import Final
 import msgspec
 
 from device import events
-from device.ledger import NOTES_KEPT, Ledger, is_damaged, put_aside
+from device.ledger import NOTES_KEPT, Ledger, erase_put_aside, is_damaged, put_aside
 from device.waiting import Waiting
 
 log = logging.getLogger(__name__)
@@ -105,8 +105,10 @@ class Shelf:
         self._attempt(lambda ledger: ledger.note(scope, token, value))
 
     def erase_traces(self) -> None:
-        """Let nothing that was erased be readable in the file."""
+        """Let nothing that was erased be readable in the file, nor in what was set aside."""
         self._attempt(lambda ledger: ledger.erase_traces())
+        if self._path is not None:
+            erase_put_aside(self._path)
 
     def close(self) -> None:
         """Close the file; what waits stays in it."""

@@ -320,6 +320,18 @@ def test_a_damaged_file_is_set_aside_and_reported(opened, path, damage, caplog):
     assert opened().depth == 1
 
 
+def test_of_damaged_files_the_newest_stay_until_all_is_to_be_forgotten(opened, path):
+    kept: list[Path] = []
+    for _ in range(5):
+        path.write_bytes(os.urandom(9000))
+        outbox = opened()
+        kept.append(outbox.set_aside)
+        outbox.close()
+    assert [file.exists() for file in kept] == [False, False, True, True, True]
+    opened().forget()
+    assert sorted(file.name for file in path.parent.iterdir() if "damaged" in file.name) == []
+
+
 def test_a_file_that_breaks_in_use_costs_nothing_that_waits(opened, path):
     outbox = opened()
     outbox.add(event("alert", "before"), "alert", now=0.0)
