@@ -4,10 +4,11 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 . ./setup.sh
 
-# libportaudio: the microphone. gcc and the headers: PyAudio is built here. libasound2-plugins: PulseAudio and PipeWire.
-debian_packages ca-certificates libportaudio2 portaudio19-dev libasound2-plugins gcc libc6-dev espeak-ng \
-  || die "could not install Debian packages: is the network there?"
-virtual_environment .venv ""
+packages=(ca-certificates libportaudio2 espeak-ng)
+if [ -S "${XDG_RUNTIME_DIR:-/run/user/$(id -u)}/pulse/native" ] || [ -n "${PULSE_SERVER:-}" ]; then
+  packages+=(libasound2-plugins)  # the way to PulseAudio or PipeWire
+fi
+virtual_environment .venv "" "${packages[@]}"
 outcry=.venv/bin/outcry
 
 if [ $# -gt 0 ]; then

@@ -3,6 +3,7 @@
 
 export DEBIAN_FRONTEND=noninteractive PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
 started=$SECONDS
+no_packages='could not install Debian packages: see above; is the network there?'
 
 say() { printf '[%3d s] %s\n' $((SECONDS - started)) "$*" >&2; }
 die() { printf '%s\n' "$1" >&2; exit "${2:-1}"; }
@@ -41,26 +42,35 @@ python_command() {
   return 1
 }
 
-# virtual_environment FOLDER EXTRAS: fits FOLDER to pyproject.toml; EXTRAS as in "[train,dev]" or "".
+# is_debians PYTHON: whether it is the system's own, so that Debian's packages of Python modules fit it.
+is_debians() { [ "$("$1" -c 'import os, sys; print(os.path.realpath(sys.executable))')" = "$(realpath /usr/bin/python3)" ]; }
+
+# virtual_environment FOLDER EXTRAS [PACKAGE...]: fits FOLDER to pyproject.toml; EXTRAS as in "[train,dev]" or "".
+# The PACKAGEs are Debian's, installed in one go with what the environment itself needs.
 virtual_environment() {
-  local folder=$1 extras=$2 python stamp
+  local folder=$1 extras=$2 python stamp options=()
+  shift 2
   mkdir -p "$folder"
   exec 9>"$folder/lock"
   flock 9  # two at the same time would tread on each other's packages
-  python=$(python_command) || {
-    debian_packages python3 python3-venv || die "could not install python3-venv: is the network there?"
-    python=$(python_command) || die "no Python >= 3.11 with the module venv here: apt-get install python3-venv"
-  }
-  # PyAudio comes as source: it wants the headers of just this Python.
-  if [ ! -e "$("$python" -c 'import sysconfig; print(sysconfig.get_path("include"))')/Python.h" ]; then
-    debian_packages python3-dev || die "could not install python3-dev: is the network there?"
+  if python=$(python_command) && ! is_debians "$python"; then
+    # PyAudio comes as source, and is built against just this Python.
+    debian_packages "$@" portaudio19-dev gcc libc6-dev || die "$no_packages"
+  elif [ -z "$extras" ] && command -v apt-get >/dev/null; then
+    # Debian's own PyAudio spares a compiler, which takes longer to fetch than all the rest.
+    debian_packages "$@" python3-venv python3-pyaudio || die "$no_packages"
+    options=(--system-site-packages)
+  else
+    debian_packages "$@" python3-venv portaudio19-dev gcc libc6-dev python3-dev || die "$no_packages"
   fi
+  python=$(python_command) || die "no Python >= 3.11 with the module venv here: apt-get install python3-venv"
   stamp="$(cat pyproject.toml setup.sh | sha256sum | cut -c1-16) $("$python" -VV | head -1) $extras $PWD"
   if [ "$(cat "$folder/stamp" 2>/dev/null)" != "$stamp" ]; then
     say "preparing $folder with $("$python" -V) (packages from pip; the first time takes a minute or more)"
     rm -f "$folder/stamp"
-    "$python" -m venv "$folder" || die "could not make $folder with $python"
-    "$folder/bin/pip" install -qq --retries 5 -e ".$extras" || die "pip could not install the packages: see above"
+    "$python" -m venv "${options[@]}" "$folder" || die "could not make $folder with $python"
+    # What is imported compiles itself at its first import; all of it would take longer than the rest.
+    "$folder/bin/pip" install -qq --retries 5 --no-compile -e ".$extras" || die "pip could not install the packages: see above"
     printf '%s\n' "$stamp" >"$folder/stamp"
   fi
   flock -u 9
