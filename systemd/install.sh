@@ -6,7 +6,7 @@
 # ready, the link goes back. Until that rename nothing of the running release is touched.
 #
 # For tests: OUTCRY_APT_WAIT_S (how long to wait for apt's lock), OUTCRY_NEED_MB (free space asked for),
-# OUTCRY_SETTLE_S (how long a ready service must stay up).
+# OUTCRY_READY_S (how long it may take to become ready), OUTCRY_SETTLE_S (how long it must stay so).
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -15,7 +15,8 @@ readonly opt=/opt/outcry etc=/etc/outcry state=/var/lib/outcry log=/var/log/outc
 export PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C.UTF-8
 readonly releases=$opt/releases key=$etc/release-key.pem
 readonly units=/etc/systemd/system dropin=/etc/systemd/system/outcry.service.d/local-network.conf
-readonly apt_wait_s=${OUTCRY_APT_WAIT_S:-60} need_mb=${OUTCRY_NEED_MB:-400} settle_s=${OUTCRY_SETTLE_S:-5}
+readonly apt_wait_s=${OUTCRY_APT_WAIT_S:-60} need_mb=${OUTCRY_NEED_MB:-400}
+readonly ready_s=${OUTCRY_READY_S:-90} settle_s=${OUTCRY_SETTLE_S:-5}
 
 action=install
 dry=no
@@ -80,6 +81,10 @@ parse() {
     esac
     shift
   done
+  # Paths count from where the person stands; the work does not, for that directory may go away.
+  [ -z "$wheelhouse" ] || wheelhouse=$(realpath -m "$wheelhouse")
+  [ -z "$new_key" ] || new_key=$(realpath -m "$new_key")
+  cd /
   [ "$purge" = no ] || [ "$action" = uninstall ] || fail "--purge goes with --uninstall; see --help" 2
 }
 
@@ -159,13 +164,21 @@ start_service() {
     run udevadm control --reload || true # a container has no udev
     run udevadm trigger --action=change --subsystem-match=sound --subsystem-match=gpio || true
   fi
-  run systemctl restart outcry.service || return
+  # Not waiting for systemctl: it would wait for ever for a service that is started again and again.
+  local before starts end=$((SECONDS + ready_s))
+  before=$(unit InvocationID)
+  run systemctl restart --no-block outcry.service || return
   [ "$dry" = no ] || return 0
-  local starts
-  starts=$(systemctl show -p NRestarts --value outcry.service)
+  until [ "$(unit ActiveState)" = active ] && [ "$(unit InvocationID)" != "$before" ]; do
+    [ $SECONDS -lt $end ] && [ "$(unit ActiveState)" != failed ] && [ "$(unit NRestarts)" -lt 3 ] || return
+    sleep 0.5
+  done
+  starts=$(unit NRestarts)
   sleep "$settle_s"
-  systemctl is-active --quiet outcry.service && [ "$(systemctl show -p NRestarts --value outcry.service)" = "$starts" ]
+  [ "$(unit ActiveState)" = active ] && [ "$(unit NRestarts)" = "$starts" ]
 }
+
+unit() { systemctl show --property "$1" --value outcry.service; }
 
 stop_service() {
   ! systemd_runs || run systemctl stop outcry.service outcry-fault.service || true

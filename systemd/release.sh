@@ -131,7 +131,7 @@ build_release() {
     run "${pip[@]}" install "${source[@]}" --only-binary=lgpio 'lgpio>=0.2.2' || link_gpio
   fi
   mkdir "$fresh/systemd"
-  find "$unit_source" -maxdepth 1 -type f -exec cp -t "$fresh/systemd" {} +
+  cp -r "$unit_source/." "$fresh/systemd/"
   cp "$unit_source/../config.example.toml" "$fresh/"
   chmod -R go=rX "$fresh"
 }

@@ -11,14 +11,17 @@ target=3.11
 output=
 key=
 debs=no
+index=() # pip's options that say where wheels come from
 
 usage() {
   cat <<'EOF'
-usage: wheelhouse.sh --output DIR [--arch aarch64|x86_64] [--python 3.11|3.12|3.13] [--key PRIVATE.pem] [--debs]
+usage: wheelhouse.sh --output DIR [--arch aarch64|x86_64] [--python 3.11|3.12|3.13] [--from DIR]
+                     [--key PRIVATE.pem] [--debs]
 
   --output DIR    a new directory; copy it to the Pi and run DIR/systemd/install.sh there
   --arch ARCH     the Pi's architecture (default aarch64: 64-bit Raspberry Pi OS)
   --python X.Y    the Pi's Python: 3.11 on Bookworm (Debian 12), 3.13 on Trixie (13); default 3.11
+  --from DIR      take other projects' wheels from DIR (an earlier wheelhouse's wheels/), and ask no index
   --key FILE      sign with this Ed25519 key (openssl genpkey -algorithm ed25519 -out FILE)
   --debs          also the Debian packages (run on the same Debian release as the Pi's)
 EOF
@@ -31,12 +34,13 @@ fail() {
 
 while [ $# -gt 0 ]; do
   case $1 in
-    --output | --arch | --python | --key)
+    --output | --arch | --python | --from | --key)
       [ $# -ge 2 ] || fail "$1 needs a value; see --help" 2
       case $1 in
         --output) output=$2 ;;
         --arch) arch=$2 ;;
         --python) target=$2 ;;
+        --from) index=(--no-index --find-links "$(realpath -m "$2")") ;;
         --key) key=$2 ;;
       esac
       shift
@@ -73,7 +77,7 @@ quietly() {
 # From a copy: setuptools writes build/ beside pyproject.toml, and would pack what an older build left there.
 mkdir "$scratch/tree"
 cp -r "$source_tree/device" "$source_tree/pyproject.toml" "$source_tree/README.md" "$scratch/tree/"
-quietly "$python" -m pip wheel --no-deps --wheel-dir "$work/wheels" "$scratch/tree" || fail "outcry itself does not build"
+quietly "$python" -m pip wheel "${index[@]}" --no-deps --wheel-dir "$work/wheels" "$scratch/tree" || fail "outcry itself does not build"
 
 abi=cp${target/./}
 platforms=()
@@ -81,7 +85,7 @@ for tag in manylinux_2_34 manylinux_2_31 manylinux_2_28 manylinux_2_27 manylinux
   platforms+=(--platform "${tag}_$arch") # pip matches these exactly, so all of them are named
 done
 download() {
-  quietly "$python" -m pip download --dest "$work/wheels" --only-binary=:all: --implementation cp --python-version "$target" \
+  quietly "$python" -m pip download "${index[@]}" --dest "$work/wheels" --only-binary=:all: --implementation cp --python-version "$target" \
     --abi "$abi" --abi abi3 --abi none "${platforms[@]}" "$@"
 }
 
@@ -101,7 +105,7 @@ download "lgpio>=0.2.2" || echo "no lgpio wheel for $arch and Python $target: th
 
 # PyAudio has no wheels. Same machine kind: built here. Otherwise the Pi takes apt's python3-pyaudio.
 if [ "$(uname -m)" = "$arch" ] && [ "$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')" = "$target" ]; then
-  quietly "$python" -m pip wheel --no-deps --wheel-dir "$work/wheels" "$pyaudio" ||
+  quietly "$python" -m pip wheel "${index[@]}" --no-deps --wheel-dir "$work/wheels" "$pyaudio" ||
     echo "PyAudio does not build here (portaudio19-dev, gcc?): the Pi uses apt's python3-pyaudio" >&2
 fi
 
@@ -126,7 +130,7 @@ if [ "$debs" = yes ]; then
 fi
 
 mkdir "$work/systemd"
-find "$here" -maxdepth 1 -type f -exec cp -t "$work/systemd" {} +
+cp -r "$here/." "$work/systemd/"
 cp "$source_tree/config.example.toml" "$work/"
 version=$(basename "$(compgen -G "$work/wheels/outcry-*.whl")" | cut -d- -f2)
 printf 'version=%s\narch=%s\npython=%s\n' "$version" "$arch" "$target" > "$work/wheelhouse.conf"

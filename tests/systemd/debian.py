@@ -66,7 +66,7 @@ class Debian:
     ) -> subprocess.CompletedProcess[str]:
         """Run a command inside, in the booted system where it is booted. stdout and stderr are captured."""
         if self._init is not None:
-            outer = ["nsenter", "--target", str(self._init), "--all", "--root", "--wd=/", "env", "-i"]
+            outer = ["nsenter", "--target", str(self._init), "--all", "--root", "env", "-i", "-C", "/"]
         else:
             outer = [*self._container, "--pipe", "env", "-i"]
         given = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", **(environ or {})}
@@ -80,9 +80,7 @@ class Debian:
         )
         # nspawn's own complaint where the machine's /run is no tmpfs
         done.stderr = "".join(
-            line
-            for line in done.stderr.splitlines(keepends=True)
-            if not line.startswith("Attempted to remove disk")
+            line for line in done.stderr.splitlines(keepends=True) if not line.startswith("Attempted to remove disk")
         )
         if check and done.returncode != 0:
             raise AssertionError(f"{command} ended with {done.returncode}\n{done.stdout}\n{done.stderr}")
@@ -100,8 +98,7 @@ class Debian:
             wait_for(self._find_init, BOOT_LIMIT_S, "the container's PID 1")
             wait_for(
                 lambda: (
-                    self.run("systemctl", "is-system-running", check=False).stdout.strip()
-                    in {"running", "degraded"}
+                    self.run("systemctl", "is-system-running", check=False).stdout.strip() in {"running", "degraded"}
                 ),
                 BOOT_LIMIT_S,
                 "systemd to finish booting",

@@ -32,6 +32,18 @@ def build(output: Path, *options: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+def build_from_cache(output: Path, cache: Path, *options: str) -> None:
+    """Run wheelhouse.sh with other projects' wheels from `cache`; from the network where they are not all there."""
+    done = build(output, "--from", str(cache), *options)
+    if done.returncode != 0:
+        done = build(output, *options)
+        assert done.returncode == 0, done.stderr
+        cache.mkdir(parents=True, exist_ok=True)
+        for wheel in (output / "wheels").iterdir():
+            if not wheel.name.startswith("outcry-"):
+                shutil.copy(wheel, cache)
+
+
 def version_of(wheelhouse: Path) -> str:
     """Return the release's version."""
     return (wheelhouse / "wheelhouse.conf").read_text().splitlines()[0].removeprefix("version=")
@@ -53,15 +65,11 @@ def variant(wheelhouse: Path, output: Path, version: str, changes: dict[str, str
             elif name == f"{info}/METADATA":
                 data = data.replace(f"Version: {old_version}\n".encode(), f"Version: {version}\n".encode())
             elif name == f"{info}/RECORD":
-                data = "".join(
-                    f"{file.replace(old_version, version)},,\n" for file in old.namelist()
-                ).encode()
+                data = "".join(f"{file.replace(old_version, version)},,\n" for file in old.namelist()).encode()
             new.writestr(name.replace(info, f"outcry-{version}.dist-info"), data)
     old_wheel.unlink()
     old_wheel.with_suffix(".new").rename(new_wheel)
-    configuration = (
-        (output / "wheelhouse.conf").read_text().replace(f"version={old_version}", f"version={version}")
-    )
+    configuration = (output / "wheelhouse.conf").read_text().replace(f"version={old_version}", f"version={version}")
     (output / "wheelhouse.conf").unlink()
     (output / "wheelhouse.conf").write_text(configuration)
     write_hashes(output)

@@ -39,9 +39,7 @@ def is_active(debian: Debian, unit: str = "outcry.service") -> bool:
 
 
 def retained(debian: Debian, topic: str) -> str:
-    done = debian.run(
-        "mosquitto_sub", *LOGIN, "-t", f"outcry/outcry/{topic}", "-C", "1", "-W", "10", check=False
-    )
+    done = debian.run("mosquitto_sub", *LOGIN, "-t", f"outcry/outcry/{topic}", "-C", "1", "-W", "10", check=False)
     return done.stdout.strip()
 
 
@@ -217,9 +215,7 @@ def test_power_lost_in_the_middle_of_an_upgrade(running: Debian, wheelhouse: Pat
     later = releases.variant(wheelhouse, wheelhouse.parent / "power", "9.0.0")
     releases.bring(running.path, later, "later")
     running.run("systemd-run", "--quiet", LATER)
-    wait_for(
-        (running.path / "opt/outcry/releases/9.0.0-1/unfinished").exists, 30, "the new release"
-    )
+    wait_for((running.path / "opt/outcry/releases/9.0.0-1/unfinished").exists, 30, "the new release")
     time.sleep(1)
     running.halt(power_cut=True)
     running.boot()
@@ -234,9 +230,7 @@ def test_power_lost_in_the_middle_of_an_upgrade(running: Debian, wheelhouse: Pat
 
 
 def test_uninstall_and_purge(running: Debian) -> None:
-    running.run(
-        "cp", "/opt/outcry/current/systemd/install.sh", "/opt/outcry/current/systemd/release.sh", "/root"
-    )
+    running.run("cp", "/opt/outcry/current/systemd/install.sh", "/opt/outcry/current/systemd/release.sh", "/root")
     running.run("/opt/outcry/current/systemd/install.sh", "--uninstall")
     assert systemd(running, "LoadState") == "not-found"
     assert retained(running, "availability") == "offline"

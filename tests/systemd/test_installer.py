@@ -93,15 +93,12 @@ def test_a_file_that_nobody_named(ready: Debian) -> None:
     nothing_left(ready)
 
 
-@pytest.mark.parametrize(
-    ("line", "word"), [("arch=aarch64", "for aarch64"), ("python=3.13", "for Python 3.13")]
-)
+@pytest.mark.parametrize(("line", "word"), [("arch=aarch64", "for aarch64"), ("python=3.13", "for Python 3.13")])
 def test_for_another_system(ready: Debian, line: str, word: str) -> None:
     house = ready.path / "root/wheelhouse"
     name = line.partition("=")[0]
     lines = [
-        line if old.startswith(f"{name}=") else old
-        for old in (house / "wheelhouse.conf").read_text().splitlines()
+        line if old.startswith(f"{name}=") else old for old in (house / "wheelhouse.conf").read_text().splitlines()
     ]
     (house / "wheelhouse.conf").write_text("\n".join(lines) + "\n")
     releases.write_hashes(house)
@@ -275,9 +272,7 @@ def test_installed(installed: Debian, wheelhouse: Path) -> None:
     assert installed.run("stat", "-c", "%a %U", "/var/lib/outcry").stdout == "700 outcry\n"
     assert {"audio", "gpio"} <= set(installed.run("id", "-nG", "outcry").stdout.split())
     for unwanted in ("tensorflow", "keras", "scipy"):
-        assert installed.run(
-            "/opt/outcry/current/bin/python", "-c", f"import {unwanted}", check=False
-        ).returncode
+        assert installed.run("/opt/outcry/current/bin/python", "-c", f"import {unwanted}", check=False).returncode
     # Nothing of the build is left.
     assert sorted(path.name for path in (installed.path / "opt/outcry").iterdir()) == ["current", "releases"]
 

@@ -73,7 +73,5 @@ def test_the_sandbox_keeps_what_hearing_needs() -> None:
 def test_scripts_pass_shellcheck() -> None:
     scripts = sorted(FOLDER.glob("*.sh"))
     assert len(scripts) == 3
-    done = subprocess.run(
-        ["shellcheck", "-x", *scripts], cwd=FOLDER, capture_output=True, text=True, check=False
-    )
+    done = subprocess.run(["shellcheck", "-x", *scripts], cwd=FOLDER, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
