@@ -5,15 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 
 import audiomentations
+import click
 import matplotlib as mpl
 import numpy as np
 from numpy.typing import NDArray
 
+from device.audio import read_samples
 from device.features import SAMPLE_RATE, dct_matrix, features
 from training.augment import Wave, body, channel, codec, mix, room, rustle, spec_augment, speed
+from training.places import corpora_root
 
 mpl.use("Agg")
-from matplotlib import pyplot as plt  # noqa: E402  the backend has to be chosen first
+from matplotlib import pyplot as plt
 
 
 def energies(frames: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -69,3 +72,16 @@ def draw(samples: Wave, noise: Wave, response: Path, to: Path, seed: int = 5) ->
         axis.set_ylabel("mel band", fontsize=8)
     figure.savefig(to, dpi=50)
     plt.close(figure)
+
+
+@click.command()
+@click.argument("picture", type=click.Path(path_type=Path))
+@click.argument("recording", type=click.Path(path_type=Path))
+@click.option("--corpora", type=click.Path(path_type=Path), help="Folder of the corpora (default: OUTCRY_CORPORA).")
+def main(picture: Path, recording: Path, corpora: Path | None) -> None:
+    """Draw what every augmentation makes of RECORDING into PICTURE (PNG)."""
+    root = corpora_root(corpora)
+    noise = root / "Background" / "ambient-blanket" / "coffee-shop.opus"
+    voice, behind = (read_samples(path).astype(np.float32) / 32768 for path in (recording, noise))
+    draw(voice, behind, root / "Rooms" / "sb" / "RIRs" / "rir1.flac", picture)
+    click.echo(str(picture))
