@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import queue
 import shutil
 import signal
@@ -28,7 +29,11 @@ SHIPPED = REPOSITORY / "systemd" / "mosquitto"
 PASSWORD = "secret"
 USERS = ("nora", "other", "guardian", "homeassistant")
 START_DEADLINE_S = 10.0
-MISSING = [tool for tool in ("mosquitto", "mosquitto_sub", "mosquitto_passwd", "openssl") if not shutil.which(tool)]
+# A person's PATH often lacks /usr/sbin, where Debian has the broker.
+PATH = f"{os.environ.get('PATH', '')}:/usr/local/sbin:/usr/sbin"
+TOOLS = ("mosquitto", "mosquitto_sub", "mosquitto_pub", "mosquitto_passwd", "openssl")
+MISSING = [tool for tool in TOOLS if not shutil.which(tool, path=PATH)]
+MOSQUITTO = shutil.which("mosquitto", path=PATH) or "mosquitto"
 
 
 def free_port() -> int:
@@ -180,7 +185,7 @@ class BrokerRig:
             shutil.rmtree(self.folder / "store", ignore_errors=True)
         (self.folder / "store").mkdir(exist_ok=True)
         with (self.folder / "log").open("ab") as log:
-            self._process = subprocess.Popen(["mosquitto", "-c", self.folder / "m.conf"], stdout=log, stderr=log)
+            self._process = subprocess.Popen([MOSQUITTO, "-c", self.folder / "m.conf"], stdout=log, stderr=log)
         deadline = time.monotonic() + START_DEADLINE_S
         while True:
             with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1):

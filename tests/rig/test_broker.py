@@ -1,9 +1,11 @@
 """The broker's connection on a real mosquitto: delivery, refusals in words, outages of every kind."""
 
 import contextlib
+import itertools
 import json
 import multiprocessing
 import random
+import socket
 import statistics
 import time
 from collections.abc import Callable
@@ -451,6 +453,38 @@ def test_a_broker_that_accepts_and_never_answers_is_replaced_by_one_that_does(tm
     with rig:
         eventually(lambda: device.outbox.status(alert.id) == "sent", 30)
         device.__exit__()
+
+
+def attempts(folder: Path, seconds: float, *, alert: bool, most_s: float) -> list[float]:
+    """When a broker that hangs up at once was called, in seconds since the first time."""
+    called: list[float] = []
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        listener.settimeout(0.1)
+        settings = {"host": "127.0.0.1", "port": listener.getsockname()[1], "tls": False, "backoff_most_s": most_s}
+        with Device(folder, settings) as device:
+            device.tell("alert" if alert else "fault")
+            until = time.monotonic() + seconds
+            while time.monotonic() < until:
+                with contextlib.suppress(TimeoutError):
+                    listener.accept()[0].close()
+                    called.append(time.monotonic())
+    return [at - called[0] for at in called]
+
+
+def test_attempts_come_less_and_less_often_up_to_the_bound(tmp_path):
+    called = attempts(tmp_path, 8.0, alert=False, most_s=3.0)
+    waits = [later - earlier for earlier, later in itertools.pairwise(called)]
+    # 1, 2, 3, 3 s, each with up to half of it taken off at random.
+    assert 3 <= len(waits) <= 6, waits
+    assert 0.4 <= waits[0] <= 1.3
+    assert all(0.9 <= wait <= 3.3 for wait in waits[1:]), waits
+
+
+def test_while_an_alert_waits_no_wait_is_longer_than_5_s(tmp_path, monkeypatch):
+    monkeypatch.setattr(broker_room, "BACKOFF_LEAST_S", 60.0)
+    assert len(attempts(tmp_path, 7.0, alert=True, most_s=60.0)) >= 2
 
 
 def test_a_stop_does_not_wait_for_a_broker_that_hangs(tmp_path):
