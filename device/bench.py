@@ -110,22 +110,30 @@ def _drive(road: Road, samples: NDArray[np.int16]) -> float:
     return time.thread_time() - started
 
 
+# What the system tells of a child (`ru_maxrss`) counts the parent's memory from before the exec; so it tells itself.
+_REPLAY = """
+import re, sys
+from device.cli import main
+try:
+    main()
+finally:
+    print(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1], file=sys.stderr)
+"""
+
+
 def _fresh_process(samples: NDArray[np.int16], model: Path) -> tuple[float, float]:
     """Wall seconds and peak resident MB of `outcry replay` from its start to its end."""
     with tempfile.TemporaryDirectory() as folder:
         sound = Path(folder, "one-second.wav")
         soundfile.write(sound, samples[: int(_START_SOUND_S * SAMPLE_RATE)], SAMPLE_RATE)
-        command = [sys.executable, "-m", "device", "replay", "--model", str(model), str(sound)]
+        command = [sys.executable, "-c", _REPLAY, "replay", "--model", str(model), str(sound)]
         environ = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
         started = time.monotonic()
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=environ)
-        _, status, usage = os.wait4(process.pid, 0)
+        done = subprocess.run(command, capture_output=True, text=True, env=environ, check=False)
         took_s = time.monotonic() - started
-        process.returncode = os.waitstatus_to_exitcode(status)
-        said = process.stderr.read().decode(errors="replace") if process.stderr else ""
-    if process.returncode:
-        raise OutcryError(f"outcry replay ended with {process.returncode} while it was measured: {said[-300:]}")
-    return took_s, usage.ru_maxrss / 1000
+    if done.returncode:
+        raise OutcryError(f"outcry replay ended with {done.returncode} while it was measured: {done.stderr[-300:]}")
+    return took_s, int(done.stderr.split()[-1]) * 1.024e-3
 
 
 def machine() -> str:

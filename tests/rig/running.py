@@ -1,7 +1,7 @@
 """`outcry run` as a process that tests can watch and break, and a microphone that says what it is told.
 
-    with ToldRig() as sound, Running(tmp_path, config, sound.environ) as device:
-        device.wait_for("armed"); sound.say(samples)
+with ToldRig() as sound, Running(tmp_path, config, sound.environ) as device:
+    device.wait_for("armed"); sound.say(samples)
 """
 
 from __future__ import annotations
