@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from device.audio import SAMPLE_RATE, Chunk
 
-_FRAME_SAMPLES = SAMPLE_RATE // 50  # 20 ms: short enough that one syllable stands out
+_FRAME_SAMPLES = SAMPLE_RATE // 20  # 50 ms: a syllable fills it, and steady noise is steady over it
 _FOLLOW_EVERY_S = 1.0  # the floor is slow; a quantile for each chunk would cost more than the features
 _SILENCE_DBFS = -96.0  # below one bit of 16: digital silence
 
@@ -24,8 +24,8 @@ _SILENCE_DBFS = -96.0  # below one bit of 16: digital silence
 class GateParameters:
     """When a sound counts as the room's own noise; times in seconds of sound."""
 
-    margin_db: float = 4.0
-    """A 20 ms frame this far above the floor, in either band, opens the gate."""
+    margin_db: float = 5.0
+    """A 50 ms frame this far above the floor, in either band, opens the gate."""
     never_above_dbfs: float = -45.0
     """Sound above it is always heard, however long it stays: a steady scream must not become the floor."""
     hang_s: float = 3.0
@@ -35,7 +35,7 @@ class GateParameters:
     floor_window_s: float = 15.0
     """The floor comes from the quietest fifth of this much sound."""
     floor_rise_db_per_s: float = 0.5
-    """The floor follows a louder room no faster; it falls at once."""
+    """The floor follows a louder room no faster (it falls at once); while it is learned it is free."""
     learn_s: float = 5.0
     """At the start, and after a gap, everything is heard for this long."""
 
@@ -119,12 +119,10 @@ class SilenceGate:
         if self._floor is not None and self._followed_s < _FOLLOW_EVERY_S:
             return
         quiet = np.quantile(np.array(self._recent), 0.2, axis=0)
-        if self._floor is None:
+        if self._floor is None or self._known_s < self._parameters.learn_s:
             self._floor = quiet
         else:
-            self._floor = np.minimum(
-                quiet, self._floor + self._parameters.floor_rise_db_per_s * self._followed_s
-            )
+            self._floor = np.minimum(quiet, self._floor + self._parameters.floor_rise_db_per_s * self._followed_s)
         self._followed_s = 0.0
 
     def _hold(self, chunk: Chunk) -> None:
@@ -138,18 +136,19 @@ class SilenceGate:
 
 
 def _levels_dbfs(samples: NDArray[np.int16]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Levels of the 20 ms frames (n, 2) and of the whole (2,): as it is, and with the low tones taken down.
+    """Levels of the 50 ms frames (n, 2) and of the whole (2,): as it is, and with the low tones taken down.
 
     The second band (first difference) sees a soft voice above the rumble that rules the first.
     """
-    whole = len(samples) // _FRAME_SAMPLES * _FRAME_SAMPLES
-    if not whole:
+    if not len(samples):
         return np.zeros((0, 2)), np.full(2, _SILENCE_DBFS)
+    frame = min(_FRAME_SAMPLES, len(samples))
+    whole = len(samples) // frame * frame
     sound = samples[:whole].astype(np.float32) / 32_768.0
     sound -= sound.mean()
     tilted = np.diff(sound, prepend=sound[:1])
-    bands = np.stack([sound, tilted], axis=-1).reshape(-1, _FRAME_SAMPLES, 2)
-    power = np.einsum("nfb,nfb->nb", bands, bands) / _FRAME_SAMPLES
+    bands = np.stack([sound, tilted], axis=-1).reshape(-1, frame, 2)
+    power = np.einsum("nfb,nfb->nb", bands, bands) / frame
     quietest = 10 ** (_SILENCE_DBFS / 10)
     return (
         10 * np.log10(np.maximum(power, quietest), dtype=np.float64),

@@ -75,11 +75,12 @@ class Intake:
                 continue
             if not self._arrived.wait(max(0.0, until - time.monotonic())):
                 return None
-        samples = self._resampler.push(np.concatenate(self._pending))
-        self._pending.clear()
-        self._pending_frames = 0
+        frames = np.concatenate(self._pending)
+        rest = frames[self._chunk_frames :]
+        self._pending, self._pending_frames = [rest], len(rest)
         gap, self._gap = self._gap, False
-        return Chunk(samples, self._heard_at, gap)
+        heard_at = self._heard_at - len(rest) / self._kind.rate_hz
+        return Chunk(self._resampler.push(frames[: self._chunk_frames]), heard_at, gap)
 
     def take_lost_s(self) -> float:
         """Seconds of sound that nobody read in time since the last call."""
@@ -94,9 +95,7 @@ class Intake:
             return False
         if number != self._taken:
             # What is pending lies before the hole: no chunk may span it.
-            self._lost_s += (
-                number - self._taken
-            ) * BLOCK_MS / 1000 + self._pending_frames / self._kind.rate_hz
+            self._lost_s += (number - self._taken) * BLOCK_MS / 1000 + self._pending_frames / self._kind.rate_hz
             self._pending.clear()
             self._pending_frames = 0
             self._resampler = Resampler(self._kind.rate_hz)

@@ -21,6 +21,7 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 _HARDWARE = re.compile(r"\(hw:(\d+),(\d+)\)$")
+_TICK_S = 0.05  # deadlines are counted in ticks of our own: where the CPU is short, PortAudio may take longer too
 _kept_callbacks: list[object] = []  # C keeps only their address
 
 
@@ -74,8 +75,11 @@ def within(deadline_s: float, what: str, call: Callable[[], T]) -> T:
 
     thread = threading.Thread(target=run, name=f"portaudio: {what}", daemon=True)
     thread.start()
-    thread.join(deadline_s)
-    if thread.is_alive():
+    for _ in range(max(1, round(deadline_s / _TICK_S))):
+        thread.join(_TICK_S)
+        if not thread.is_alive():
+            break
+    else:
         raise SoundHangError(
             f"PortAudio: {what} did not return within {deadline_s:g} s; the sound server hangs: restart it"
         )
@@ -145,11 +149,7 @@ def choose(name: str, found: Sequence[MicrophoneInfo], known: Sequence[Card] | N
 def busy_words(card: Card, name: str) -> str:
     """Say who holds a card, and what to do about it."""
     by = holders(card)
-    held = (
-        f"held by {', '.join(by)}"
-        if by
-        else "held by a process that this user may not see, or without an input"
-    )
+    held = f"held by {', '.join(by)}" if by else "held by a process that this user may not see, or without an input"
     advice = "stop that program"
     if any("pipewire" in holder or "pulseaudio" in holder for holder in by):
         advice += ' or share the microphone with it (microphone.name = "default")'

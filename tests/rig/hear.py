@@ -27,7 +27,7 @@ def main() -> None:
     parser.add_argument("--bits", type=int, default=16)
     parser.add_argument("--channels", type=int, default=1)
     parser.add_argument("--name", default="")
-    parser.add_argument("--deadline", type=float, default=4.0)
+    parser.add_argument("--deadline", type=float, default=15.0)
     wanted = parser.parse_args()
     formats = (StreamFormat(wanted.rate, wanted.bits, wanted.channels),) if wanted.rate else ()
     microphone = Microphone(wanted.name, formats=formats, call_deadline_s=wanted.deadline)
