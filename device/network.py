@@ -107,6 +107,11 @@ class Network:
             np.ascontiguousarray(np.broadcast_to(np.array(s.initial, np.int8), s.shape))
             for s in self._geometry.states
         ]
+        states = self._geometry.states
+        self._recurrent = [at for at, state in enumerate(states) if state.name.startswith("gru")]
+        sizes = [int(np.prod(states[at].shape[1:])) for at in self._recurrent]
+        self._zeros = np.repeat([np.float32(states[at].zero_point) for at in self._recurrent], sizes)
+        self._scales = np.repeat([np.float32(states[at].scale) for at in self._recurrent], sizes)
         self.wear(wearer)
 
     @property
@@ -185,6 +190,25 @@ class Network:
         told = [self._invoke(view) for view in views]
         self._states = kept
         return np.stack(told)
+
+    def memory(self, frames: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The GRU's state after each step over frames (n, F), n >= 1, alone: (steps, units), real values.
+
+        From its start and without the wearer's means, so that it stays the same whatever is learned of the
+        voice. The last step is filled up with the last frame; the stream is left as it was.
+        """
+        geometry = self._geometry
+        spare = -len(frames) % geometry.frames_per_step
+        padded = np.concatenate([frames, np.repeat(frames[-1:], spare, axis=0)])
+        steps = View(self.package.manifest.view).push(padded).reshape(-1, *geometry.input.shape[1:])
+        view = np.zeros(geometry.input.shape, np.float32)
+        kept, self._states = self._states, self._initial
+        told = []
+        for view[0] in steps:
+            self._invoke(view)
+            told.append(np.concatenate([self._states[at][0].ravel() for at in self._recurrent]))
+        self._states = kept
+        return (np.stack(told).astype(np.float32) - self._zeros) * self._scales
 
     def _posterior(self, mean: NDArray[np.float64], frame: int) -> Posterior:
         """What the mean logits (C + 1,) of a window say."""

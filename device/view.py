@@ -21,7 +21,7 @@ VIEW_SIZE = 2 * FRAME_SIZE + 1
 _PRIOR_FRAMES = 5.0
 _LIMIT = 4.0
 # One dB moves each of 40 natural log energies by ln(10) / 10, and coefficient 0 is their sum / sqrt(40).
-_LEVEL_PER_DB = float(np.log(10) / 10 * np.sqrt(40))
+LEVEL_PER_DB = float(np.log(10) / 10 * np.sqrt(40))
 _QUIETEST = -120.0  # digital silence lies at -228 and would drag the mean along for seconds
 _MARGIN_FRAMES = 10
 
@@ -114,7 +114,7 @@ def sounding(frames: NDArray[np.float32]) -> slice:
     the loudest to 0.1 s after the last; all of them where nothing stands out.
     """
     level = frames[:, LEVEL]
-    loud = np.flatnonzero(level > level.max(initial=-1e9) - 45 * _LEVEL_PER_DB)
+    loud = np.flatnonzero(level > level.max(initial=-1e9) - 45 * LEVEL_PER_DB)
     if not len(loud):
         return slice(0, len(frames))
     return slice(max(0, int(loud[0]) - _MARGIN_FRAMES), int(loud[-1]) + 1 + _MARGIN_FRAMES)

@@ -33,18 +33,23 @@ def digest(view: ViewParameters) -> str:
 class Wearer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Means (F,) of `seconds` of voiced sound; `parameters` is `digest` of what they were learned with.
 
-    `microphone` is empty when they were learned from files: then they fit any.
+    `microphone` is empty when they were learned from files: then they fit any. Where the device has learned on
+    by itself, `start` holds the means that it began with, and `learned_s` is how much voice it took since.
     """
 
     means: tuple[float, ...]
     seconds: float
     parameters: str
     microphone: str = ""
+    start: tuple[float, ...] = ()
+    learned_s: float = 0.0
 
     def __post_init__(self) -> None:
         """Refuse what is no mean frame."""
         if len(self.means) != FRAME_SIZE or not np.isfinite(self.means).all():
             raise ValueError(f"means: {FRAME_SIZE} finite numbers are needed")
+        if self.start and (len(self.start) != FRAME_SIZE or not np.isfinite(self.start).all()):
+            raise ValueError(f"start: {FRAME_SIZE} finite numbers, or none, are needed")
 
     def fits(self, view: ViewParameters, microphone: str | None = None) -> bool:
         """Whether it was learned with these parameters, and through this microphone where one is named."""
