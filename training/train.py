@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from device.errors import MissingInputError
 from device.view import VIEW_SIZE, View, ViewParameters, sounding
 from training.augment import WaveAugmenter
 from training.batches import Crops, view_parameters
@@ -55,6 +56,7 @@ class DangerRecipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     knows: float = 0.5
     strangers: float = 0.12
     mixup: float = 0.3
+    start: str = ""  # a run beside this one whose weights are the first ones
     corpora: tuple[str, ...] = ()
     split: str = "speakers"
     seed: int = 1
@@ -135,6 +137,9 @@ def fit(recipe: DangerRecipe, clips: pd.DataFrame, part: pd.Series, copies: list
     folder = run.folder
     rows = np.flatnonzero((part == "train").to_numpy())
     view_file = folder / "view.json"
+    if recipe.start and not view_file.is_file():
+        # The first weights know this view and no other.
+        view_file.write_bytes((folder.parent / recipe.start / "view.json").read_bytes())
     if not view_file.is_file():
         parameters = view_parameters(copies, rows, np.random.default_rng(recipe.seed))
         view_file.write_bytes(msgspec.json.format(msgspec.json.encode(parameters)))
@@ -153,6 +158,8 @@ def fit(recipe: DangerRecipe, clips: pd.DataFrame, part: pd.Series, copies: list
         mixup=recipe.mixup,
     )
     model = compile_network(recipe)
+    if recipe.start:
+        model.set_weights(_weights_of(folder.parent / recipe.start))
     average = AverageWeights(folder / "average.npz", recipe.epochs - recipe.average_last)
 
     def begin(epoch: int, _: Any = None) -> None:
@@ -247,6 +254,13 @@ def summary(clips: pd.DataFrame, emotion: NDArray[np.float32], danger: NDArray[n
             row["danger_mean"] = float(1 / (1 + np.exp(-danger[judged].mean())))
         rows.append(row)
     return pd.DataFrame(rows)
+
+
+def _weights_of(folder: Path) -> list[NDArray[np.float32]]:
+    path = folder / "network.keras"
+    if not path.is_file():
+        raise MissingInputError(f"{path}: the recipe starts from this run; train it first")
+    return list(keras.models.load_model(path, compile=False).get_weights())
 
 
 def evaluate(
