@@ -20,7 +20,7 @@ from device.events import Command, Receipt, State
 from device.guardians import Gate, RefusedError
 from device.link import Link, Message
 from device.outbox import FIRST_ERROR_REASON, Outbox
-from device.reasons import LinkError, Settings, reason_in_words
+from device.reasons import NOT_AUTHORISED, Complaints, LinkError, Settings
 from device.waiting import Row
 
 log = logging.getLogger(__name__)
@@ -30,19 +30,14 @@ BACKOFF_LEAST_S: Final = 1.0
 BACKOFF_WITH_ALERT_S: Final = 5.0
 # A publication whose PUBACK does not come for so long means that the link is dead, keepalive or not.
 PUBACK_TIMEOUT_S: Final = 10.0
-# Two links in a row that broke so soon look like a rival with the same client id.
+# A link that lived no longer was none: it neither resets the back-off nor what has been said.
 SHORT_LIFE_S: Final = 5.0
 IN_FLIGHT: Final = 20
 LONGEST_WAIT_S: Final = 5.0
 REFUSALS_TOLD_EVERY_S: Final = 60.0
 ANNOUNCE_AFTER_S: Final = (1.0, 5.0)
-NOT_AUTHORISED: Final = 135
 # PUBACK: the broker took it, but nobody is subscribed just now.
 NOBODY_SUBSCRIBED: Final = 16
-RIVAL: Final = (
-    "the connection breaks again and again right after it is made: another client probably uses the client id"
-    " {client_id} (or the broker can't serve it); give every device its own device.name"
-)
 
 
 class Announcement(msgspec.Struct, frozen=True):
@@ -78,8 +73,6 @@ class Broker:
         `wall`: Unix seconds, or None while the clock is not set.
         """
         self.connected = False
-        self.last_error: str | None = None
-        self.nobody_listens = False
         self._mqtt = mqtt
         self._base = f"outcry/{device}"
         self._outbox = outbox
@@ -112,10 +105,13 @@ class Broker:
         self._level: bytes | None = None
         # Publications whose PUBACK has not come: the number in this link -> topic, row, since when.
         self._in_flight: dict[int, tuple[str, Row | None, float]] = {}
-        self._denied: set[str] = set()
-        self._was_ever_connected = False
-        self._short_lives = 0
+        self._complaints = Complaints(self._settings)
         self._refusal_told_at = float("-inf")
+
+    @property
+    def last_error(self) -> str | None:
+        """What is wrong now, in words; None when nothing is."""
+        return self._complaints.standing
 
     @property
     def alive(self) -> bool:
@@ -175,11 +171,12 @@ class Broker:
 
     def _after(self, end: LinkError, lived_s: float, wait_s: float) -> float:
         """Say why a link ended; return the seconds until the next."""
-        was_connected, self.connected = self.connected, False
-        self._note_end(end, lived_s)
+        lasted = self.connected and lived_s > SHORT_LIFE_S
+        self.connected = False
+        self._complaints.link_ended(end, lasted)
         if end.refused:
             return self._mqtt.backoff_most_s
-        return BACKOFF_LEAST_S if was_connected and lived_s > SHORT_LIFE_S else wait_s
+        return BACKOFF_LEAST_S if lasted else wait_s
 
     def _serve(self) -> None:
         """One link from beginning to end. Raises LinkError unless we are told to stop."""
@@ -189,24 +186,19 @@ class Broker:
             link.open()
             self._link = link
             self._greet(link)
-            self._arrived()
+            self.connected = True
+            self._complaints.connected()
             while not self._stopping.is_set():
                 self._push(link)
                 link.turn(self._sleep_s())
-                self._say_denied_filters(link)
+                for topic_filter in link.denied_filters():
+                    self._complaints.denied(f"the subscription to {topic_filter}", NOT_AUTHORISED)
                 self._check_pubacks()
             self._farewell(link)
             self.connected = False
         finally:
             self._link = None
             link.close()
-
-    def _arrived(self) -> None:
-        self.connected = True
-        if self.last_error is not None or not self._was_ever_connected:
-            log.info("Connected to the broker at %s:%d", self._settings.host, self._settings.port)
-        self._was_ever_connected = True
-        self.last_error = None
 
     def _greet(self, link: Link) -> None:
         """What every new link begins with, since a broker may have lost all it knew of us."""
@@ -287,12 +279,12 @@ class Broker:
     def _on_published(self, number: int, code: int) -> None:
         topic, row, _ = self._in_flight.pop(number, ("", None, 0.0))
         if code >= FIRST_ERROR_REASON:
-            self._say_denied(f"what is published on {topic}", code)
+            self._complaints.denied(f"what is published on {topic}", code)
         elif topic:
-            self._take_back(f"what is published on {topic}")
+            self._complaints.taken(f"what is published on {topic}")
         if row is not None and self._outbox.done(row, code):
-            if row.topic == "alert":
-                self.nobody_listens = code == NOBODY_SUBSCRIBED
+            if row.topic == "alert" and code == NOBODY_SUBSCRIBED:
+                log.warning("The broker has the %s, but nobody is subscribed to %s", row.kind, topic)
             self._on_delivered(row)
 
     def _check_pubacks(self) -> None:
@@ -340,40 +332,6 @@ class Broker:
         while self._in_flight and (left_s := self._deadline - time.monotonic()) > 0:
             link.turn(min(left_s, 0.1))
         link.close(max(0.0, self._deadline - time.monotonic()))
-
-    # --- words -----------------------------------------------------------------------------------------
-
-    def _note_end(self, error: LinkError, lived_s: float) -> None:
-        words = str(error)
-        self._short_lives = self._short_lives + 1 if error.abrupt and lived_s < SHORT_LIFE_S else 0
-        if self._short_lives >= 2:
-            words = RIVAL.format(client_id=self._settings.client_id)
-        self._say(words)
-
-    def _say(self, words: str) -> None:
-        """Log what is wrong, once for as long as it stays the same."""
-        if words != self.last_error:
-            log.warning("MQTT: %s; it is tried on and on", words)
-        self.last_error = words
-
-    def _say_denied(self, what: str, code: int) -> None:
-        why = "its ACL denies it" if code == NOT_AUTHORISED else reason_in_words(code)
-        words = f"the broker does not take {what}: {why}"
-        if what not in self._denied:
-            self._denied.add(what)
-            log.error("MQTT: %s", words)
-        self.last_error = words
-
-    def _take_back(self, what: str) -> None:
-        """It works after all."""
-        if what in self._denied:
-            self._denied.discard(what)
-            self.last_error = None
-            log.info("MQTT: the broker takes %s again", what)
-
-    def _say_denied_filters(self, link: Link) -> None:
-        for topic_filter in link.denied_filters():
-            self._say_denied(f"the subscription to {topic_filter}", NOT_AUTHORISED)
 
     def _pause(self, wait_s: float) -> None:
         """Wait before the next attempt, with jitter; a stop ends it, an alert that waits shortens it."""

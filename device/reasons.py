@@ -1,11 +1,21 @@
 """Why there is no connection to the broker, in words for people, and the settings that the words name."""
 
+import logging
 import socket
 import ssl
 from typing import Final
 
 import msgspec
 
+log = logging.getLogger(__name__)
+
+CONNECTED: Final = "connected"
+# Links that broke soon after they were up, in a row: so it looks when two clients with one id fight.
+RIVAL_AFTER: Final = 2
+RIVAL: Final = (
+    "the connection breaks again and again right after it is made: another client probably uses the client id"
+    " {client_id} (or the broker can't serve it); give every device its own device.name"
+)
 REASONS: Final = {
     128: "an unspecified error",
     129: "a malformed packet",
@@ -36,7 +46,8 @@ REASONS: Final = {
     159: "too many connections in a short time",
     160: "a time limit of its own",
 }
-WRONG_PASSWORD: Final = frozenset({134, 135})
+NOT_AUTHORISED: Final = 135
+WRONG_PASSWORD: Final = frozenset({134, NOT_AUTHORISED})
 
 
 class LinkError(Exception):
@@ -68,6 +79,53 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     def place(self) -> str:
         """Host and port, for people."""
         return f"{self.host}:{self.port}"
+
+
+class Complaints:
+    """What is wrong with the broker, logged once for as long as no link has lasted."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.standing: str | None = None
+        self._settings = settings
+        self._said: set[str] = set()
+        self._denied: set[str] = set()
+        self._breaks = 0
+
+    def connected(self) -> None:
+        """A link is up."""
+        self.standing = None
+        if CONNECTED not in self._said:
+            log.info("Connected to the broker at %s", self._settings.place)
+            self._said.add(CONNECTED)
+
+    def link_ended(self, error: LinkError, lasted: bool) -> None:
+        """A link could not be made, or ended; `lasted`: it had been up for a while."""
+        if lasted:
+            self._said.clear()
+        words = str(error)
+        self._breaks = self._breaks + 1 if error.abrupt and not lasted else 0
+        if self._breaks >= RIVAL_AFTER:
+            words = RIVAL.format(client_id=self._settings.client_id)
+        if words not in self._said:
+            log.warning("MQTT: %s; it is tried on and on", words)
+            # Whatever comes next is news again, the connection too.
+            self._said = (self._said - {CONNECTED}) | {words}
+        self.standing = words
+
+    def denied(self, what: str, code: int) -> None:
+        """The broker refuses one publication or subscription."""
+        why = "its ACL denies it" if code == NOT_AUTHORISED else reason_in_words(code)
+        self.standing = f"the broker does not take {what}: {why}"
+        if what not in self._denied:
+            self._denied.add(what)
+            log.error("MQTT: %s", self.standing)
+
+    def taken(self, what: str) -> None:
+        """The broker takes it, perhaps again."""
+        if what in self._denied:
+            self._denied.discard(what)
+            self.standing = None
+            log.info("MQTT: the broker takes %s again", what)
 
 
 def reason_in_words(code: int) -> str:
