@@ -75,10 +75,14 @@ def test_a_client_without_end_of_line_is_cut_off(server):
     with socket.socket(socket.AF_UNIX) as rude:
         rude.connect(str(server.path))
         rude.settimeout(5)
-        with pytest.raises(OSError, match="Broken pipe|reset"):
-            for _ in range(1000):
+        for _ in range(1000):
+            try:
                 rude.sendall(b"x" * 4096)
-                time.sleep(0.001)
+            except (BrokenPipeError, ConnectionResetError):
+                break
+            time.sleep(0.001)
+        else:
+            pytest.fail("it was never cut off")
 
 
 def test_a_reader_who_never_reads_is_cut_off_and_the_others_served(server):
