@@ -4,6 +4,7 @@ import contextlib
 import os
 import sqlite3
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -84,6 +85,19 @@ def test_age_is_counted_from_the_event_to_the_sending(opened):
     outbox = opened()
     outbox.add(event("fault"), "event", now=100.0)
     assert events.decode_event(outbox.due(now=142.5)[0].payload).age_s == 42.5
+
+
+def test_a_wall_clock_that_is_stepped_changes_neither_age_nor_repeats(opened, monkeypatch):
+    outbox = opened()
+    began = time.monotonic()
+    outbox.add(event("alert"), "alert")
+    for step_s in (3600.0, -7200.0):
+        monkeypatch.setattr(time, "time", lambda step_s=step_s: 1.8e9 + step_s)
+        assert events.decode_event(outbox.due()[0].payload).age_s <= time.monotonic() - began + 0.1
+    sending = outbox.due()[0]
+    outbox.done(sending)
+    assert outbox.due() == []
+    assert outbox.next_due() == pytest.approx(time.monotonic() + 15.0, abs=1.0)
 
 
 def test_age_is_unknown_after_another_boot(opened):
