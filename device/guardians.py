@@ -6,6 +6,8 @@ nobody. docs/mqtt.md describes the signature for whoever writes a guardian's cli
 
 import base64
 import binascii
+import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -19,6 +21,9 @@ from device.outbox import Outbox
 
 # A command is for now: older or newer than this, by the clocks of both sides, it is not obeyed.
 FRESH_S: Final = 60.0
+# Commands a minute: each is noted on the card, and whoever has the password could wear it out.
+MOST_A_MINUTE: Final = 30
+MINUTE_S: Final = 60.0
 # Stands for the newest alert where a client can't know ids (a button of Home Assistant).
 LATEST: Final = "latest"
 
@@ -41,6 +46,8 @@ class Gate:
         self._keys = [public_key_bytes(key) for key in keys]
         self._outbox = outbox
         self._wall = wall
+        self._clock = clock
+        self._came_at: deque[float] = deque(maxlen=MOST_A_MINUTE)
 
     @property
     def wants_signatures(self) -> bool:
@@ -59,6 +66,10 @@ class Gate:
         if key is not None:
             self._check_address(payload)
         at = self._fresh(command.at, needed=key is not None)
+        now = self._clock()
+        if len(self._came_at) == MOST_A_MINUTE and now - self._came_at[0] < MINUTE_S:
+            raise RefusedError(f"more than {MOST_A_MINUTE} commands in a minute")
+        self._came_at.append(now)
         if not self._outbox.first_use("command", command.id):
             raise RefusedError(f"command {command.id} was here before")
         # With an unset clock `at` proves nothing; that it rises keeps a recorded command from working twice.

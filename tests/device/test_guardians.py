@@ -171,6 +171,19 @@ def test_a_recorded_command_does_not_work_twice_even_without_a_clock(outbox):
     assert "needs `at`" in refusal(ours.command, signed(command(at=None), ALICE).encode(), False)
 
 
+def test_a_flood_of_commands_is_stopped_and_one_without_the_key_stops_nobody_elses(outbox):
+    now = 0.0
+    ours = Gate("nora", [public(ALICE)], outbox, lambda: NOW, lambda: now)
+    for _ in range(100):
+        refusal(ours.command, signed(command(), MALLORY).encode(), False)
+    for number in range(30):
+        assert ours.command(signed(command("arm", at=NOW + number), ALICE).encode(), False)
+    late = signed(command(at=NOW + 40), ALICE).encode()
+    assert "in a minute" in refusal(ours.command, late, False)
+    now = 61.0
+    assert ours.command(late, False)
+
+
 def test_latest_stands_for_the_alert_that_was_told_last(outbox):
     ours = gate(outbox)
     receipt = json.dumps({"id": "latest", "kind": "acknowledged", "at": events.format_at(NOW)}).encode()
