@@ -14,7 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from device.features import FRAME_SIZE
-from device.view import LEVEL, VIEW_SIZE, VOICING, View, ViewParameters, sounding
+from device.view import LEVEL, LEVEL_PER_DB, VIEW_SIZE, VOICING, View, ViewParameters, sounding
 from training.augment import channel, spec_augment
 from training.copies import Copy
 from training.corpora.clip import CLASSES, DANGER, EMOTIONS
@@ -25,7 +25,7 @@ _VOTES = 0.3  # share of a target that the listeners' votes make, the rest is wh
 # How often a clip is drawn, against a clip of CREMA-D: small corpora more, TESS' two voices less.
 _DRAWS = {
     "RAVDESS": 1.5, "TESS": 0.3, "SAVEE": 1.2, "EMO-DB": 3.0, "nEMO": 0.8, "ASED": 1.3, "EmoSpeech-Command": 1.0,
-    "Nonverbal": 2.0, "Screams": 6.0, "Background": 1.5, "Speech": 0.5,
+    "Nonverbal": 3.0, "Screams": 6.0, "Background": 2.0, "Speech": 1.0,
 }  # fmt: skip
 
 
@@ -125,6 +125,8 @@ class Crops(keras.utils.PyDataset):
         draws = np.array([_DRAWS.get(name, 1.0) for name in corpus]) * teaches
         self.draws = draws / draws.sum()
         self.background = rows[(clips["emotion"].to_numpy()[rows] == "background")]
+        calm = clips["emotion"].isin(("neutral", "sad", "happy", "disgust", "background")).to_numpy()
+        self.calm = rows[calm[rows]]
         self._learn_speakers(clips)
 
     def _learn_speakers(self, clips: pd.DataFrame) -> None:
@@ -172,26 +174,42 @@ class Crops(keras.utils.PyDataset):
         return self._mix(drawn, view, valid, rng)
 
     def _crop(self, out: NDArray[np.float32], row: int, copy: int, rng: np.random.Generator) -> int:
-        """Fill `out` with a span of the clip, with other sound before it in a third of the cases; its length."""
+        """Fill `out` as a window of a stream might: begun amid the clip, ended before its end, or begun with what
+        came before it, quiet or another calm clip. Returns the length.
+        """
         clip = self.copies[copy].clip(row)
         if rng.random() < 0.8:
             clip = clip[sounding(clip)]
-        before = int(rng.integers(5, 80)) if rng.random() < 0.3 and len(self.background) else 0
+        if len(clip) > 80 and rng.random() < 0.25:
+            clip = clip[int(rng.integers(0, len(clip) // 3)) :]
+        if len(clip) > 80 and rng.random() < 0.25:
+            clip = clip[: int(rng.integers(60, len(clip)))]
+        kind = rng.random()
+        before = int(rng.integers(5, 120)) if kind < 0.45 else 0
         room = self.frames - before
         start = int(rng.integers(0, len(clip) - room + 1)) if len(clip) > room else 0
         part = clip[start : start + room]
         if before:
-            out[:before] = self._quiet(before, part, rng)
+            pool = self.background if kind < 0.25 else self.calm
+            below_db = rng.uniform(10, 40) if kind < 0.25 else rng.uniform(-6, 15)
+            out[:before] = self._earlier(pool, before, part, below_db, rng)
         out[before : before + len(part)] = part
         return before + len(part)
 
-    def _quiet(self, length: int, part: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
-        """Frames of some background, 10 to 40 dB under the loudest of what follows."""
-        noise = self.copies[0].clip(int(rng.choice(self.background)))
-        noise = np.resize(noise[int(rng.integers(0, max(1, len(noise) - length))) :], (length, FRAME_SIZE)).copy()
-        level = part[:, LEVEL].max() - rng.uniform(15, 58)
-        noise[:, LEVEL] += level - noise[:, LEVEL].mean()
-        return noise
+    def _earlier(
+        self,
+        pool: NDArray[np.int64],
+        length: int,
+        part: NDArray[np.float32],
+        below_db: float,
+        rng: np.random.Generator,
+    ) -> NDArray[np.float32]:
+        """The last `length` frames of a clip of `pool`, its loudest so far under the loudest of what follows."""
+        earlier = self.copies[int(rng.integers(len(self.copies)))].clip(int(rng.choice(pool)))
+        end = int(rng.integers(len(earlier) // 2, len(earlier))) + 1
+        earlier = np.resize(earlier[max(0, end - length) : end], (length, FRAME_SIZE)).copy()
+        earlier[:, LEVEL] += part[:, LEVEL].max() - below_db * LEVEL_PER_DB - earlier[:, LEVEL].max()
+        return earlier
 
     def _wearer(self, row: int, copy: int, rng: np.random.Generator) -> NDArray[np.float32]:
         """Means of one to eight other clips of the speaker, calm ones mostly; of a stranger's now and then."""

@@ -12,9 +12,10 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import click
 import msgspec
@@ -30,6 +31,7 @@ from device.features import FRAMES_PER_SECOND, SAMPLE_RATE, FeatureStream
 from device.manifest import Calibration, DecisionDefaults, Sensitivity, SensitivityName
 from device.network import Network
 from device.package import Package, load
+from training import card
 from training.corpora.clip import CLASSES
 from training.evaluate import is_danger
 from training.index import build_index
@@ -43,9 +45,9 @@ from training.streams import Span, StreamScore, judge, spells, together
 Wave = NDArray[np.float32]
 # The most false alarms an hour that each setting may cost: in ordinary life, and among acted sentences.
 LIMITS: dict[SensitivityName, tuple[float, float]] = {
-    "fewer-alarms": (0.2, 6.0),
-    "balanced": (0.5, 12.0),
-    "catch-more": (2.0, 30.0),
+    "fewer-alarms": (0.5, 12.0),
+    "balanced": (2.0, 40.0),
+    "catch-more": (8.0, 90.0),
 }
 _SNR_DB = 10.0
 _LOUD_DBFS = -26.0
@@ -160,34 +162,49 @@ def calibrate(logits: NDArray[np.float32], danger: NDArray[np.bool_]) -> Calibra
     return Calibration(scale=round(float(fitted.coef_[0, 0]), 4), bias=round(float(fitted.intercept_[0]), 4))
 
 
+@dataclass(frozen=True)
+class _Candidate:
+    life: float  # false alarms an hour
+    acted: float
+    setting: Sensitivity
+
+    @property
+    def recall(self) -> float:
+        return self.setting.recall or 0.0
+
+
 def choose(tracks: Sequence[Track], calibration: Calibration) -> DecisionDefaults:
-    """The three sensitivities: the most danger caught within each one's limits."""
+    """The three sensitivities: the most danger caught within each one's limits, or the nearest to them."""
+    candidates = list(_candidates(tracks))
+    chosen = {name: _best(candidates, *limits) for name, limits in LIMITS.items()}
+    return DecisionDefaults(chosen, calibration=calibration)
+
+
+def _candidates(tracks: Sequence[Track]) -> Iterator[_Candidate]:
     life = [track for track in tracks if track.kind == "life"]
     acted = [track for track in tracks if track.kind == "acted"]
     dangers = [track for track in tracks if track.kind.startswith("danger")]
-    best: dict[SensitivityName, tuple[float, Sensitivity]] = {}
     for smooth_s, (n, m), threshold in itertools.product(
-        (0.6, 1.0, 1.6, 2.4), ((1, 1), (2, 3), (3, 4)), np.round(np.arange(0.1, 0.98, 0.04), 2)
+        (0.4, 0.8, 1.2, 1.8, 2.4, 3.2), ((1, 1), (2, 3)), np.round(np.arange(0.2, 0.96, 0.03), 2)
     ):
         parameters = DecisionParameters(
             threshold=float(threshold), release=round(float(threshold) * 0.6, 3), smooth_s=smooth_s, n=n, m=m
         )
         false_life = score(life, parameters).false_alarms_per_hour
         false_acted = score(acted, parameters).false_alarms_per_hour
-        recall = float("nan")
-        for name, (most_life, most_acted) in LIMITS.items():
-            if false_life > most_life or false_acted > most_acted:
-                continue
-            if np.isnan(recall):
-                recall = score(dangers, parameters).recall
-            if name not in best or recall > best[name][0]:
-                told = Sensitivity(
-                    **msgspec.to_builtins(parameters),
-                    false_alarms_per_hour=round(false_life, 2),
-                    recall=round(recall, 3),
-                )
-                best[name] = (recall, told)
-    return DecisionDefaults({name: kept for name, (_, kept) in best.items()}, calibration=calibration)
+        setting = Sensitivity(
+            **msgspec.to_builtins(parameters),
+            false_alarms_per_hour=round(false_life, 2),
+            recall=round(score(dangers, parameters).recall, 3),
+        )
+        yield _Candidate(false_life, false_acted, setting)
+
+
+def _best(candidates: Sequence[_Candidate], most_life: float, most_acted: float) -> Sensitivity:
+    allowed = [c for c in candidates if c.life <= most_life and c.acted <= most_acted]
+    if allowed:
+        return max(allowed, key=lambda c: (c.recall, -c.life, -c.acted)).setting
+    return min(candidates, key=lambda c: c.life / most_life + c.acted / most_acted).setting
 
 
 def decide(run: Path, package: Package, clips: pd.DataFrame, rows: NDArray[np.int64], root: Path) -> DecisionDefaults:
@@ -224,7 +241,7 @@ def _logits(danger: NDArray[np.float64], calibration: Calibration) -> NDArray[np
 def main(run: Path, package: Path, corpora: Path | None, scores: bool) -> None:
     """Choose how PACKAGE, made of RUN, decides, on streams of validation speakers; score it on all held-out ones.
 
-    Writes decision.json and metrics.json into RUN; convert RUN again to have them in the package.
+    Writes decision.json, metrics.json and the card's README.md into RUN; convert RUN again to have them in the package.
     """
     root = corpora_root(corpora)
     clips = build_index(root)
@@ -236,14 +253,16 @@ def main(run: Path, package: Path, corpora: Path | None, scores: bool) -> None:
     if not scores:
         return
     told = json.loads((run / "metrics.json").read_text()) if (run / "metrics.json").is_file() else {}
+    cards: dict[str, dict[str, list[dict[str, Any]]]] = {}
     for side in ("validation", "test"):
         tables = scorecard(loaded, clips[part == side].reset_index(drop=True), root)
-        told[f"int8 {side}"] = {
+        cards[side] = {
             name: json.loads(table.reset_index().to_json(orient="records")) for name, table in tables.items()
         }
         for name, table in tables.items():
             click.echo(f"\n{side}: {name}\n{table.round(3).to_string()}")
-    write_json(run / "metrics.json", told)
+    write_json(run / "metrics.json", told | {"int8": cards, "corpora": cards["test"]["plain"]})
+    (run / "README.md").write_text(card.body(chosen, cards) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
