@@ -41,7 +41,14 @@ class _Addressed(msgspec.Struct, frozen=True):
 class Gate:
     """Lets commands and receipts through, or says why not. What it has let through it remembers on disk."""
 
-    def __init__(self, device: str, keys: Sequence[str], outbox: Outbox, wall: Callable[[], float | None]) -> None:
+    def __init__(
+        self,
+        device: str,
+        keys: Sequence[str],
+        outbox: Outbox,
+        wall: Callable[[], float | None],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._device = device
         self._keys = [public_key_bytes(key) for key in keys]
         self._outbox = outbox
