@@ -8,11 +8,12 @@ from pathlib import Path
 
 import click
 
-from device.errors import OutcryError
+from device.errors import BadDataError, OutcryError
 
 # TensorFlow's greetings are no news for whoever builds a package.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 _FOLDER = click.Path(path_type=Path, file_okay=False)
+_FILE = click.Path(path_type=Path, dir_okay=False)
 
 
 class _BuildByDefault(click.Group):
@@ -55,7 +56,7 @@ def build(run: Path, output: Path, name: str, version: str, licence: str | None,
 
 
 @convert.command()
-@click.argument("key", type=click.Path(path_type=Path, dir_okay=False))
+@click.argument("key", type=_FILE)
 def keygen(key: Path) -> None:
     """Make a signing KEY (a file for its owner only) and print the public key for the device's configuration."""
     from convert.signing import keygen
@@ -65,12 +66,52 @@ def keygen(key: Path) -> None:
 
 @convert.command()
 @click.argument("package", type=_FOLDER)
-@click.option("--key", type=click.Path(path_type=Path, dir_okay=False), required=True, help="What keygen made.")
+@click.option("--key", type=_FILE, required=True, help="What keygen made.")
 def sign(package: Path, key: Path) -> None:
     """Sign a PACKAGE's manifest."""
     from convert.signing import sign
 
     click.echo(f"signed: public key {sign(package, key)}")
+
+
+@convert.command()
+@click.argument("package", type=_FOLDER)
+@click.option("--run", "run_folder", type=_FOLDER, required=True, help="The training run that it was built from.")
+@click.option(
+    "--report", type=_FOLDER, default=Path("docs/verification"), show_default=True, help="Where the page goes."
+)
+@click.option("--tflite-runtime", metavar="PYTHON", help="A Python 3.11 with tflite-runtime 2.14, numpy < 2, msgspec.")
+@click.option("--arm64", type=_FOLDER, help="Root of an arm64 system with litert in /opt/site, for qemu-user.")
+@click.option(
+    "--recording", "recordings", type=_FILE, multiple=True, help="To be replayed by every runtime; repeatable."
+)
+def verify(  # noqa: PLR0917 (click hands its options over by name)
+    package: Path,
+    run_folder: Path,
+    report: Path,
+    tflite_runtime: str | None,
+    arm64: Path | None,
+    recordings: tuple[Path, ...],
+) -> None:
+    """Compare a PACKAGE with the Keras network it was made of, on every runtime; write the report."""
+    from convert.engines import Engine
+    from convert.run_folder import RunFolder
+    from convert.verification_report import write_report
+    from convert.verify import verify
+    from device.package import load
+
+    engines = [Engine("LiteRT, XNNPACK", "xnnpack"), Engine("LiteRT, built-in kernels", "builtin")]
+    if tflite_runtime:
+        engines.append(Engine("tflite-runtime", "xnnpack", tflite_runtime))
+    if arm64:
+        engines.append(Engine("LiteRT, XNNPACK, arm64 (qemu)", "xnnpack", "/usr/bin/python3", arm64))
+    found = verify(load(package), RunFolder(run_folder), engines, list(recordings))
+    command = f"python -m convert verify {package} --run RUN" + " --tflite-runtime PYTHON" * bool(tflite_runtime)
+    click.echo(write_report(found, report, command + " --arm64 ROOT" * bool(arm64)))
+    for line in found.failed():
+        click.echo(f"convert: missed: {line}", err=True)
+    if found.failed():
+        sys.exit(BadDataError.code)
 
 
 def main() -> None:

@@ -14,7 +14,7 @@ from device.manifest import Manifest
 from device.view import View
 
 _SECONDS = 3.0
-_GRAIN = 128  # samples are multiples of it, so that the archive packs small
+_GRAIN = 256  # samples are multiples of it, so that the archive packs small
 # Rounding on other processors moves a posterior by far less; another network moves it by far more.
 _LEAST_TOLERANCE = 0.03
 
@@ -29,7 +29,7 @@ def golden_samples() -> NDArray[np.int16]:
     loud = np.select([(t > 0.3) & (t < 1.5), (t > 1.7) & (t < 2.5)], [0.15, 0.35], 0.0)
     noise = draw.normal(0, 1, len(t)) * np.where(t > 1.7, 0.03, 0.004)
     samples = (loud * voice * (1 + 0.3 * np.sin(2 * np.pi * 5 * t)) + noise) * 32767
-    return (np.clip(np.round(samples / _GRAIN), -255, 255) * _GRAIN).astype(np.int16)
+    return (np.clip(np.round(samples / _GRAIN), -127, 127) * _GRAIN).astype(np.int16)
 
 
 def made_wearer(samples: NDArray[np.int16]) -> NDArray[np.float32]:

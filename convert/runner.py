@@ -6,16 +6,14 @@ that holds tflite-runtime only, or on another processor.
 
 from __future__ import annotations
 
-import sys
 import time
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from device.manifest import NETWORK, Geometry, Manifest, decode_manifest
+from device.manifest import Geometry
 
 KERNELS = ("xnnpack", "builtin")
 Logits = NDArray[np.float32]
@@ -108,17 +106,3 @@ def split(frames: NDArray[Any], starts: NDArray[np.int64]) -> list[NDArray[Any]]
 def starts_of(clips: list[NDArray[Any]]) -> NDArray[np.int64]:
     """Where each clip starts when all are stored behind each other, and where the last one ends."""
     return np.cumsum([0, *map(len, clips)])
-
-
-def main(package: str, views: str, kernels: str, output: str) -> None:
-    """Answer the views of an .npz (`views` (n, V), `starts`) with an .npz (`logits`, `starts`, `seconds`)."""
-    folder = Path(package)
-    manifest: Manifest = decode_manifest((folder / "manifest.json").read_bytes(), package)
-    runner = Runner((folder / NETWORK).read_bytes(), manifest.geometry, kernels)
-    with np.load(views, allow_pickle=False) as stored:
-        answers = runner.run_each(split(stored["views"], stored["starts"]))
-    np.savez(output, logits=np.concatenate(answers), starts=starts_of(answers), seconds=runner.seconds)
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])
