@@ -122,7 +122,9 @@ class Crops(keras.utils.PyDataset):
         self.targets = targets_of(clips)
         corpus = clips["corpus"].to_numpy()[rows]
         teaches = self.targets.emotion_weight[rows] + self.targets.danger_weight[rows] > 0
-        draws = np.array([_DRAWS.get(name, 1.0) for name in corpus]) * teaches
+        # A clip too short for a frame in any copy teaches nothing.
+        heard = np.min([np.diff(copy.starts)[rows] for copy in copies], axis=0) > 0
+        draws = np.array([_DRAWS.get(name, 1.0) for name in corpus]) * teaches * heard
         self.draws = draws / draws.sum()
         self.background = rows[(clips["emotion"].to_numpy()[rows] == "background")]
         calm = clips["emotion"].isin(("neutral", "sad", "happy", "disgust", "background")).to_numpy()
@@ -185,7 +187,7 @@ class Crops(keras.utils.PyDataset):
         if len(clip) > 80 and rng.random() < 0.25:
             clip = clip[: int(rng.integers(60, len(clip)))]
         kind = rng.random()
-        before = int(rng.integers(5, 120)) if kind < 0.45 else 0
+        before = int(rng.integers(5, self.frames // 2)) if kind < 0.45 else 0
         room = self.frames - before
         start = int(rng.integers(0, len(clip) - room + 1)) if len(clip) > room else 0
         part = clip[start : start + room]

@@ -1,0 +1,99 @@
+"""What the danger network is shown: repeatable, masked, with the right targets and wearers."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from device.features import FRAME_SIZE
+from device.view import VIEW_SIZE, ViewParameters
+from training.batches import Crops, targets_of, view_parameters
+from training.copies import Copy
+from training.corpora.clip import CLASSES
+
+pytestmark = pytest.mark.training
+LABELS = ("neutral", "angry", "fear", "happy", "sad", "surprise", "background", "scream", "disgust", "boredom")
+
+
+def clips(count: int = 120) -> pd.DataFrame:
+    rows = range(count)
+    return pd.DataFrame(
+        {
+            "corpus": ["Background" if LABELS[i % 10] == "background" else "CREMA-D" for i in rows],
+            "speaker": [f"CREMA-D/{i % 4}" for i in rows],
+            "emotion": [LABELS[i % 10] if i % 3 else "neutral" for i in rows],
+            "votes": [None] * count,
+        }
+    )
+
+
+def copy(count: int = 120, seed: int = 0) -> Copy:
+    rng = np.random.default_rng(seed)
+    lengths = rng.integers(3, 400, count)
+    frames = rng.normal(size=(lengths.sum(), FRAME_SIZE)).astype(np.float16)
+    frames[:, -1] = rng.random(len(frames)) > 0.3
+    return Copy(frames, np.concatenate([[0], np.cumsum(lengths)]))
+
+
+def crops(**more: object) -> Crops:
+    parameters = ViewParameters(*[(1.0,) * FRAME_SIZE] * 3)
+    options = {"frames": 80, "batch": 16, "steps": 3, "seed": 4} | more
+    return Crops(clips(), np.arange(100), [copy(), copy(seed=1)], parameters, **options)
+
+
+def test_the_same_seed_shows_the_same_and_every_epoch_something_else() -> None:
+    one, two = crops(), crops()
+    for (a, b, c), (d, e, f) in zip((one[0], one[1]), (two[0], two[1]), strict=True):
+        for left, right in ((a, d), (b, e), (c, f)):
+            for name in left:
+                np.testing.assert_array_equal(left[name], right[name])
+    first = one[0][0]["view"]
+    one.on_epoch_end()
+    assert not np.array_equal(first, one[0][0]["view"])
+
+
+def test_shapes_masks_and_weights() -> None:
+    inputs, targets, weights = crops(mixup=0.0)[2]
+    assert inputs["view"].shape == (16, 80, VIEW_SIZE)
+    assert inputs["valid"].shape == (16, 80)
+    assert not inputs["view"][inputs["valid"] == 0].any()
+    assert (np.diff(inputs["valid"], axis=1) <= 0).all()  # sound first, then nothing
+    assert inputs["valid"].sum(axis=1).min() >= 1
+    np.testing.assert_allclose(targets["emotion"].sum(axis=1), 1, atol=1e-5)
+    assert set(np.unique(targets["danger"])) <= {0.0, 1.0}
+    assert all(weight.shape == (16,) for weight in weights.values())
+
+
+def test_the_wearer_is_known_as_often_as_asked() -> None:
+    for knows, low, high in ((0.0, 0.0, 0.0), (1.0, 0.6, 1.0)):
+        batches = crops(knows=knows, mixup=0.0, steps=10)
+        flags = np.concatenate([batches[at][0]["view"][:, 0, -1] for at in range(10)])
+        assert low <= flags.mean() <= high
+
+
+def test_targets_say_what_the_labels_say() -> None:
+    some = clips(30)
+    told = targets_of(some)
+    for row, label in enumerate(some["emotion"]):
+        if label in CLASSES:
+            assert CLASSES[int(told.emotion[row].argmax())] == label
+            assert told.emotion_weight[row] > 0
+        else:
+            assert told.emotion_weight[row] == 0
+        assert told.danger[row, 0] == (label in ("angry", "fear", "scream"))
+    assert told.danger_weight[some["emotion"] == "surprise"].max() <= 0.2
+
+
+def test_listeners_votes_soften_a_target() -> None:
+    some = clips(3).assign(emotion="angry", votes=[None, (1, 0, 0, 0, 0, 0), (0, 0, 0, 1, 0, 0)])
+    told = targets_of(some).emotion
+    np.testing.assert_allclose(told[0], told[1], atol=1e-6)
+    assert told[2, CLASSES.index("happy")] > 0.2 > told[0, CLASSES.index("happy")]
+    assert told[2].argmax() == CLASSES.index("angry")
+
+
+def test_view_parameters_centre_and_scale_the_training_frames() -> None:
+    made = copy()
+    shifted = Copy((made.frames * 3 + 5).astype(np.float16), made.starts)
+    parameters = view_parameters([shifted], np.arange(100), np.random.default_rng(0))
+    np.testing.assert_allclose(parameters.shift[:40], 5, atol=0.3)
+    np.testing.assert_allclose(parameters.scale[:40], 3, atol=0.3)
