@@ -88,6 +88,7 @@ def _handed_on(name: str, where: str, attribute: str, help_line: str) -> None:
 _handed_on("train", "training.train", "main", "Train what a recipe says.")
 _handed_on("decide", "training.decide", "main", "Choose and measure how a package decides, on streams.")
 _handed_on("augmentations", "training.augment_picture", "main", "Draw what every augmentation does to a recording.")
+_handed_on("search", "training.search", "main", "Search hyperparameters, alone or with a chief and workers.")
 _handed_on("reproduce", "training.reproductions.command", "reproduce", "Rebuild what a paper reports.")
 
 

@@ -19,7 +19,7 @@ from tqdm import tqdm
 from device.errors import BadDataError, MissingInputError
 from training import sound
 from training.atomic import replace
-from training.corpora import CORPORA
+from training.corpora import CORPORA, NO_CLIPS
 from training.corpora.clip import SUFFIXES, Clip, Corpus, LeftOutError, UnknownLabelError
 from training.places import cache_root
 from training.sound import Measured, measure, read_samples
@@ -61,14 +61,19 @@ def build(root: Path, *, progress: bool = True) -> tuple[pd.DataFrame, pd.DataFr
     for source in [*sorted(Path(__file__).parent.glob("corpora/*.py")), Path(__file__)]:
         loaders.update(source.read_bytes())
     keys = {name: _listing_key(root, paths) for name, paths in files.items()}
-    loaders.update(repr(keys).encode())
+    strangers = sorted({path.name for path in root.iterdir() if path.is_dir()} - {*CORPORA, *NO_CLIPS})
+    loaders.update(repr((keys, strangers)).encode())
     folder = cache_root() / "index" / loaders.hexdigest()
     if folder.is_dir():
         return pd.read_parquet(folder / "clips.parquet"), pd.read_parquet(folder / "problems.parquet")
-    problems: list[dict[str, str]] = []
+    problems: list[dict[str, str]] = [
+        {"path": name, "corpus": name, "kind": "unknown folder", "detail": "no loader reads it (docs/training.md)"}
+        for name in strangers
+        if not name.startswith(".")
+    ]
     named = {name: list(_names(root, CORPORA[name], files[name], problems)) for name in files}
     for name, clips in named.items():
-        if not clips and files[name]:
+        if not clips:
             raise BadDataError(
                 f"{root / name}: none of its {len(files[name])} files is named and laid out as {name}'s are; "
                 "compare it with the layouts in docs/training.md"
@@ -94,10 +99,9 @@ def listing(root: Path) -> dict[str, list[Path]]:
     if not root.is_dir():
         raise MissingInputError(f"no folder {root}: name the corpora's folder with --corpora")
     found = {
-        name: sorted(Path(base) / file for base, _, names in os.walk(root / name) for file in names)
-        for name in CORPORA
-        if (root / name).is_dir()
+        name: sorted(Path(base) / file for base, _, names in os.walk(root / name) for file in names) for name in CORPORA
     }
+    found = {name: paths for name, paths in found.items() if paths}
     if not found:
         raise MissingInputError(f"{root}: none of the folders {', '.join(CORPORA)} is there")
     return found
@@ -118,9 +122,7 @@ def _sounds(root: Path, name: str, paths: list[Path], key: str, progress: bool) 
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             quiet = None if progress else True  # None: a bar only where somebody looks
             rows = list(tqdm(pool.map(_sound, heard), f"listening to {name}", len(heard), disable=quiet))
-        told = [
-            {"path": path.relative_to(root).as_posix()} | row for path, row in zip(heard, rows, strict=True)
-        ]
+        told = [{"path": path.relative_to(root).as_posix()} | row for path, row in zip(heard, rows, strict=True)]
         with replace(folder) as fresh:
             pd.DataFrame(told, columns=["path", *MEASURED, "broken"]).to_parquet(fresh / "sounds.parquet")
     return pd.read_parquet(folder / "sounds.parquet")
@@ -155,9 +157,7 @@ def _usable(
     return _without_doubles(index, problems)
 
 
-def _names(
-    root: Path, corpus: Corpus, paths: list[Path], problems: list[dict[str, str]]
-) -> Iterator[tuple[str, Clip]]:
+def _names(root: Path, corpus: Corpus, paths: list[Path], problems: list[dict[str, str]]) -> Iterator[tuple[str, Clip]]:
     """Those files of one corpus whose names (and tables) tell what they are; the others become problems."""
     folder = root / corpus.name
     before: Path | None = None

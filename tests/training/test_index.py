@@ -208,11 +208,18 @@ def test_a_corpus_in_another_layout_is_one_line(tmp_path: Path) -> None:
     make(tmp_path, ("SAVEE",))
     (tmp_path / "nEMO").mkdir()
     soundfile.write(tmp_path / "nEMO" / "clip1.wav", noise(1), 16000)
-    with pytest.raises(
-        BadDataError, match="nEMO: none of its 1 files is named and laid out as nEMO's are"
-    ) as told:
+    with pytest.raises(BadDataError, match="nEMO: none of its 1 files is named and laid out as nEMO's are") as told:
         index.build(tmp_path, progress=False)
     assert "\n" not in str(told.value)
+
+
+def test_a_folder_that_no_loader_reads_is_told(tmp_path: Path) -> None:
+    make(tmp_path, ("SAVEE",))
+    for name in ("FAU-Aibo", "Rooms", "nEMO"):
+        (tmp_path / name).mkdir()
+    clips, problems = index.build(tmp_path, progress=False)
+    assert set(clips["corpus"]) == {"SAVEE"}
+    assert problems[["path", "kind"]].to_numpy().tolist() == [["FAU-Aibo", "unknown folder"]]
 
 
 def test_no_corpus_at_all(tmp_path: Path) -> None:

@@ -147,7 +147,7 @@ class EnhancedGru:
         told = sorted(models(), key=lambda model: model.group != "paper")
         if self.scale.quick:
             first = {model.group + model.data: model.name for model in reversed(told)}
-            told = [m for m in told if m.group == "paper" or first[m.group + m.data] == m.name]
+            told = [m for m in told if first[m.group + m.data] == m.name or m.name == "enhanced-20"]
         order = [
             (model, protocol, seed)
             for group in (True, False)
