@@ -2,8 +2,10 @@
 
 import contextlib
 import os
+import shutil
 import sqlite3
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -356,6 +358,41 @@ def test_a_file_that_breaks_in_use_costs_nothing_that_waits(opened, path):
     assert outbox.problem is None
     again = opened()
     assert [gone.id for gone in told(again, 3.0)] == ["before", "while", "after"]
+
+
+TOLD_AFTER_ADD = """
+import os, sys
+from pathlib import Path
+from device.events import Event
+from device.outbox import Outbox
+outbox = Outbox(Path(sys.argv[1]))
+os.write(1, b"OPEN")
+outbox.add(Event(id="an alert", kind="alert", device="nora"), "alert")
+os.write(1, b"COMMITTED")
+"""
+
+
+@pytest.mark.rig
+@pytest.mark.skipif(not shutil.which("strace"), reason="strace is not installed")
+def test_the_kernel_has_been_told_to_sync_before_add_returns(path):
+    """What power loss needs: each write to the WAL has its fdatasync before anybody hears of the event."""
+    trace = path.with_name("trace")
+    calls = "trace=write,pwrite64,fsync,fdatasync"
+    subprocess.run(
+        ["strace", "-f", "-y", "-e", calls, "-o", trace, sys.executable, "-c", TOLD_AFTER_ADD, path],
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        check=True,
+    )
+    lines = trace.read_text().splitlines()
+    begin, end = (next(i for i, line in enumerate(lines) if word in line) for word in ('"OPEN"', '"COMMITTED"'))
+    added = [line for line in lines[begin:end] if "outbox.sqlite-wal" in line]
+    writes = [i for i, line in enumerate(added) if "write" in line]
+    syncs = [i for i, line in enumerate(added) if "sync" in line]
+    assert writes
+    assert syncs
+    assert max(syncs) > max(writes)
+    assert len(syncs) == 1, "one commit for one alert"
 
 
 def fill(outbox: Outbox) -> None:

@@ -3,6 +3,7 @@
 import contextlib
 import itertools
 import json
+import logging
 import multiprocessing
 import random
 import socket
@@ -33,6 +34,7 @@ pytestmark = [
     pytest.mark.filterwarnings("error::pytest.PytestUnhandledThreadExceptionWarning"),
     pytest.mark.skipif(bool(MISSING), reason=f"not installed: {', '.join(MISSING)}"),
 ]
+log = logging.getLogger(__name__)
 FAST = {"backoff_most_s": 1.0}
 
 
@@ -680,6 +682,9 @@ def test_of_100_kills_at_random_instants_none_loses_an_alert_that_was_committed(
         got = guardian.take(quiet_s=1.0)
     told = [int(message.json["id"]) for message in got]
     lost = sorted(set(committed) - set(told))
+    log.info(
+        "%d kills, %d committed, %d told, %d duplicates", KILLS, len(committed), len(told), len(told) - len(set(told))
+    )
     assert lost == [], f"seed {seed}"
     assert len(committed) >= KILLS
     # Each id has one seq of one epoch, without gaps; a duplicate is known by its id.
