@@ -5,6 +5,7 @@ from pathlib import Path
 
 import click
 
+from device.errors import UsageError
 from training.places import corpora_root, runs_root
 
 STUDIES = {
@@ -24,6 +25,7 @@ STUDIES = {
 @click.option("--quick", is_flag=True, help="A few clips and epochs: proves that all runs, no figure.")
 @click.option("--full", is_flag=True, help="Networks and frames at the paper's size; for a GPU.")
 @click.option("--ours/--no-ours", default=True, help="Our recipe in the same protocols, after the paper's.")
+@click.option("--costs-only", is_flag=True, help="Measure what the networks cost; train nothing.")
 @click.option("--report-only", is_flag=True, help="Write the report of what is there; train nothing.")
 def reproduce(
     *,
@@ -35,6 +37,7 @@ def reproduce(
     quick: bool,
     full: bool,
     ours: bool,
+    costs_only: bool,
     report_only: bool,
 ) -> None:
     """Train what a paper trained, in its protocol and on speakers never heard, and set both beside its figures.
@@ -43,13 +46,20 @@ def reproduce(
     """
     from training.reproductions.page import write_report
     from training.reproductions.runs import RunFolder
-    from training.reproductions.study import Scale
+    from training.reproductions.study import Scale, Study
+    from training.reproductions.tables import costs as costs_table
+    from training.reproductions.tables import markdown
 
     module, _, kind = STUDIES[name].partition(":")
     study = getattr(import_module(f"training.reproductions.{module}"), kind)
     scale = Scale(seeds or (1 if quick else 3), epochs, quick, full, ours)
     folder = output or runs_root() / (name + ("-quick" if quick else ""))
     made = study(scale)
+    if costs_only:
+        if not isinstance(made, Study):
+            raise UsageError(f"{name} tells what it costs in its report; run it without --costs-only")
+        click.echo(markdown(costs_table(made.costs(folder).known, made.paper)), nl=False)
+        return
     runs = RunFolder.there(folder) if report_only else made.run(corpora_root(corpora), folder)
     # The enhanced GRU has a report of its own: what its paper shows is of another form.
     page = made.write_report(runs) if hasattr(made, "write_report") else write_report(made, runs)

@@ -1,4 +1,4 @@
-"""Training one Keras network on one split, and what it costs to ask it."""
+"""Training one Keras network on one split."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -93,16 +93,6 @@ def learned(trained: Trained) -> dict[str, Any]:
         "parameters": int(trained.network.count_params()),
         "training_seconds": round(trained.seconds, 2),
     }
-
-
-def seconds_per_1000(network: keras.Model, inputs: Inputs, clips: int = 64) -> float:
-    """Seconds that 1,000 clips take the network in batches of 32, after one call that warms it up."""
-    first = inputs[0] if isinstance(inputs, list) else inputs
-    some = rows_of(inputs, np.arange(clips) % len(first))
-    network.predict(some, batch_size=32, verbose=0)
-    started = time.perf_counter()
-    network.predict(some, batch_size=32, verbose=0)
-    return (time.perf_counter() - started) * 1000 / clips
 
 
 def mean_and_deviation(values: Sequence[float]) -> tuple[float, float]:

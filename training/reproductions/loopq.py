@@ -5,12 +5,13 @@ Here the paper's best settings are taken as given, weights stand beside nested o
 ways.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -156,6 +157,8 @@ class LoopQ(Study):
     title = "Six networks and an ensemble (Serra, LoopQPrize 2022)"
     paper = PAPER
     test_share = 0.2
+    clip_s = SECONDS
+    features = LOOPQ
 
     def __init__(self, scale: Scale) -> None:
         super().__init__(scale)
@@ -193,6 +196,11 @@ class LoopQ(Study):
             frames = Scaler.fit(frames[training]).apply(frames)
         return frames.transpose(0, 2, 1) if names == ["mel"] else frames
 
+    def measured(self) -> dict[str, Callable[[], keras.Model]]:
+        """As every study's; stacking with all of its seven networks."""
+        binary = partial(stacking.binary, FULL.bands, FULL.frames)
+        return super().measured() | {"stacking": lambda: stacking.build([binary() for _ in CLASSES])}
+
     def work(self, variant: Variant, clips: Clips, part: Split) -> Made:
         """As every study's, but for stacking, which is trained in two steps."""
         if variant.name != "stacking":
@@ -201,7 +209,6 @@ class LoopQ(Study):
         sides = [(rows_of(inputs, rows), labels[rows]) for rows in (part.training, part.test)]
         trained = self._stacked(variant, sides[0], sides[1], len(clips.classes), part.seed)
         figures = score(clips, part.test, trained.probabilities) | learned(trained)
-        figures |= self.cost(variant, part, trained, rows_of(inputs, part.training[:64]))
         return figures, {"rows": part.test, "probabilities": trained.probabilities}
 
     def _stacked(

@@ -18,6 +18,7 @@ from training.paper_features import SONG, Scaler, frames_of, pad
 from training.reproductions.fitting import Inputs, Recipe
 from training.reproductions.protocol import PROTOCOLS, Clips, Split, choose
 from training.reproductions.study import PaperFigures, Study, Variant
+from training.sound import SAMPLE_RATE
 
 CLASSES = ("neutral", "calm", "happy", "sad", "angry", "fear")
 FRAMES = 256
@@ -79,6 +80,8 @@ class LstmSong(Study):
     title = "LSTM with a chosen learning rate on sung emotion (Ayadi, Lachiri)"
     paper = PAPER
     test_share = TEST_SHARE
+    clip_s = FRAMES * SONG.hop_samples / SAMPLE_RATE
+    features = SONG
     stratified = False
 
     def select(self, index: pd.DataFrame) -> Clips:

@@ -5,12 +5,13 @@ clips are counted after SMOTE). Both orders are run, and the same on speakers ne
 clips are scored apart, so that what the order gives is split into the easier test set and the leak.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -93,6 +94,8 @@ class Smote2dCnn(Study):
     title = "SMOTE-2DCNN (Kamaruzaman, Husin, Mustapha, Yaakob, Ejaz)"
     paper = PAPER
     test_share = 0.2
+    clip_s = SECONDS
+    features = SMOTE
 
     def __init__(self, scale: Scale) -> None:
         super().__init__(scale)
@@ -122,6 +125,10 @@ class Smote2dCnn(Study):
         """Unscaled features: (clips, 120) or (clips, frames, 120)."""
         return self.means if variant.inputs == "means" else self.arrays
 
+    def measured(self) -> dict[str, Callable[[], keras.Model]]:
+        """One network for each kind of features: SMOTE changes none."""
+        return {name: build for name, build in super().measured().items() if "-smote-" not in name}
+
     def work(self, variant: Variant, clips: Clips, part: Split) -> Made:
         """Train with SMOTE where the variant's order says."""
         if not isinstance(variant, SmoteVariant) or not variant.order:
@@ -133,10 +140,10 @@ class Smote2dCnn(Study):
     def _after(self, variant: Variant, clips: Clips, part: Split) -> Made:
         raw, labels = self.raw(variant), clips.labels
         more = oversample(raw[part.training], labels[part.training], clips.classes, part.seed)
-        trained, scaled = _fit(variant, (more.examples, more.labels), (raw[part.test], labels[part.test]), part.seed)
+        trained = _fit(variant, (more.examples, more.labels), (raw[part.test], labels[part.test]), part.seed)
         figures = score(clips, part.test, trained.probabilities) | learned(trained)
         figures |= {"neighbours": more.neighbours, "training_clips": len(more.labels)}
-        return figures | self.cost(variant, part, trained, scaled), {
+        return figures, {
             "rows": part.test,
             "probabilities": trained.probabilities,
         }
@@ -146,7 +153,7 @@ class Smote2dCnn(Study):
         training, test = train_test_split(
             np.arange(len(more.labels)), test_size=self.test_share, random_state=part.seed, stratify=more.labels
         )
-        trained, scaled = _fit(
+        trained = _fit(
             variant,
             (more.examples[training], more.labels[training]),
             (more.examples[test], more.labels[test]),
@@ -163,7 +170,7 @@ class Smote2dCnn(Study):
         if synthetic.any():
             made = more.labels[test][synthetic] == trained.probabilities[synthetic].argmax(axis=1)
             figures["synthetic_accuracy"] = float(made.mean())
-        return figures | self.cost(variant, part, trained, scaled), {
+        return figures, {
             "synthetic": synthetic,
             "labels": more.labels[test],
             "probabilities": trained.probabilities,
@@ -175,12 +182,11 @@ def _fit(
     training: tuple[Frames, NDArray[np.int64]],
     test: tuple[Frames, NDArray[np.int64]],
     seed: int,
-) -> tuple[Trained, Frames]:
-    """A network trained on `training` scaled by itself, and some of its inputs."""
+) -> Trained:
+    """A network trained on `training`, both sides scaled by that."""
     scaler = Scaler.fit(training[0])
     learnt, heard = (_shaped(variant, scaler.apply(side[0])) for side in (training, test))
-    trained = train(variant.build, (learnt, training[1]), (heard, test[1]), variant.recipe, seed)
-    return trained, learnt[:64]
+    return train(variant.build, (learnt, training[1]), (heard, test[1]), variant.recipe, seed)
 
 
 def _shaped(variant: Variant, scaled: Frames) -> Frames:

@@ -15,9 +15,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from training.index import build_index, index_hash
+from training.paper_features import PaperParameters
 from training.reproductions import ours
-from training.reproductions.fitting import Inputs, Recipe, Trained, learned, rows_of, seconds_per_1000, train
-from training.reproductions.footprint import int8_size
+from training.reproductions.costs import Costs, of_network, of_ours
+from training.reproductions.fitting import Inputs, Recipe, learned, rows_of, train
 from training.reproductions.protocol import PROTOCOLS, Clips, Planned, Split, score, split
 from training.reproductions.runs import RunFolder
 
@@ -75,6 +76,9 @@ class Study(ABC):
     title: ClassVar[str]
     paper: ClassVar[PaperFigures]
     test_share: ClassVar[float]
+    clip_s: ClassVar[float]
+    """Seconds of sound that one input of the networks spans."""
+    features: ClassVar[PaperParameters]
     stratified: ClassVar[bool] = True
 
     def __init__(self, scale: Scale) -> None:
@@ -117,14 +121,20 @@ class Study(ABC):
             part.seed,
         )
         figures = score(clips, part.test, trained.probabilities) | learned(trained)
-        figures |= self.cost(variant, part, trained, rows_of(inputs, part.training[:64]))
         return figures, {"rows": part.test, "probabilities": trained.probabilities}
 
-    def cost(self, variant: Variant, part: Split, trained: Trained, some: Inputs) -> dict[str, Any]:
-        """Seconds per 1,000 clips and bytes in int8, once for each of the paper's networks."""
-        if variant.group != "systems" or part.protocol != PROTOCOLS[0] or part.seed:
-            return {}
-        return {"seconds_per_1000": seconds_per_1000(trained.network, some)} | int8_size(trained.network, some)
+    def measured(self) -> dict[str, Callable[[], keras.Model]]:
+        """The networks whose costs are told, at the paper's size."""
+        full = type(self)(replace(self.scale, full=True))
+        return {variant.name: variant.build for variant in full.variants() if variant.group == "systems"}
+
+    def costs(self, folder: Path) -> Costs:
+        """Measure what is not measured yet: each network, and our package beside them."""
+        costs = Costs(folder)
+        for name, build in self.measured().items():
+            costs.measure(name, partial(of_network, build, self.clip_s, self.features))
+        costs.measure("ours", partial(of_ours, self.clip_s))
+        return costs
 
     def planned(self, clips: Clips, root: Path) -> list[Planned]:
         """All trainings, seed by seed, ours last; each names its settings, so a finished one is known again."""
@@ -187,6 +197,8 @@ class Study(ABC):
             pass
         for _ in runs.make(self.afterwards(clips, runs)):
             pass
+        if not self.scale.quick:
+            self.costs(output)
         print(f"{self.name}: {len(runs.records())} runs in {output}", file=sys.stderr)
         return runs
 

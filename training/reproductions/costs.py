@@ -1,0 +1,92 @@
+"""What each published network costs at its paper's size, measured side by side with our package.
+
+Neither time nor size depends on what was learnt, so networks are measured untrained. Time is CPU time of this
+process (all its threads together), which another load on the machine hardly changes; features are measured
+apart.
+"""
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from device.bench import machine, made_sound
+from training.paper_features import PaperParameters, compute
+from training.reproductions.footprint import int8_size
+from training.runs import write_json
+from training.sound import SAMPLE_RATE
+
+CLIPS = 4
+FEATURE_SECONDS = 20.0
+
+
+class Costs:
+    """The file costs.json of a run folder: one entry a system, measured once."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / "costs.json"
+        self.known: dict[str, dict[str, Any]] = {}
+        if self.path.is_file():
+            self.known = json.loads(self.path.read_text(encoding="utf-8"))
+
+    def measure(self, name: str, work: Callable[[], dict[str, Any]]) -> None:
+        """Add what `work` finds, unless it is known."""
+        if name not in self.known:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self.known[name] = work() | {"machine": machine()}
+            write_json(self.path, self.known)
+
+
+def of_network(build: Callable[[], keras.Model], clip_s: float, parameters: PaperParameters) -> dict[str, Any]:
+    """Parameters, int8 bytes, CPU seconds per 1,000 clips of `clip_s`, CPU ms per second of sound."""
+    keras.utils.clear_session()
+    network = build()
+    generator = np.random.default_rng(0)
+    parts = [generator.normal(size=(CLIPS, *one.shape[1:])).astype(np.float32) for one in network.inputs]
+    sound = parts if len(parts) > 1 else parts[0]
+    spent_s = _cpu_seconds(lambda: network.predict(sound, batch_size=CLIPS, verbose=0)) / CLIPS
+    samples = made_sound(FEATURE_SECONDS)
+    features_s = _cpu_seconds(lambda: compute(samples, parameters)) / FEATURE_SECONDS
+    return {
+        "parameters": int(network.count_params()),
+        "cpu_s_per_1000": 1000 * spent_s,
+        "network_ms_per_s": 1000 * spent_s / clip_s,
+        "features_ms_per_s": 1000 * features_s,
+        **int8_size(network, sound),
+    }
+
+
+def of_ours(clip_s: float) -> dict[str, Any]:
+    """The shipped package on clips of `clip_s`: bytes of its network, CPU from samples to posteriors."""
+    from device.features import FeatureStream
+    from device.network import Network, classify
+    from device.package import load
+
+    directory = max((Path(__file__).resolve().parents[2] / "device" / "models").iterdir())
+    package = load(directory)
+    network = Network(package)
+    samples = made_sound(clip_s)
+    spent_s = _cpu_seconds(lambda: classify(network, samples))
+    features_s = _cpu_seconds(lambda: FeatureStream().push(samples))
+    return {
+        "package": directory.name,
+        "int8_bytes": len(package.network_bytes),
+        "cpu_s_per_1000": 1000 * spent_s,
+        "network_ms_per_s": 1000 * (spent_s - features_s) * SAMPLE_RATE / len(samples),
+        "features_ms_per_s": 1000 * features_s * SAMPLE_RATE / len(samples),
+    }
+
+
+def _cpu_seconds(work: Callable[[], object], rounds: int = 3) -> float:
+    """The least CPU seconds of some rounds, after one that warms up."""
+    work()
+    spent = []
+    for _ in range(rounds):
+        started = time.process_time()
+        work()
+        spent.append(time.process_time() - started)
+    return min(spent)
