@@ -110,7 +110,10 @@ class ControlServer:
         self.path.unlink(missing_ok=True)
 
     def _accept(self) -> None:
-        connection, _ = self._socket.accept()
+        try:
+            connection, _ = self._socket.accept()
+        except OSError:  # it was gone again, or this process has no file to spare: the others are served
+            return
         connection.setblocking(False)
         if len(self._clients) >= _CLIENTS:
             connection.close()

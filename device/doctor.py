@@ -118,6 +118,8 @@ def check_microphone(examination: Examination) -> Iterator[Finding]:
         words = f"the service hears: {state.get('hearing')}, {state.get('level_dbfs')} dBFS"
         if state.get("hearing") == "healthy":
             yield ok("microphone", words)
+        elif state.get("hearing") == "suspect":
+            yield warn("microphone", f"{words}; {state.get('hearing_reason')}", "run doctor again in a while")
         else:
             yield fail("microphone", f"{words}; {state.get('hearing_reason')}", "see `outcry mics`", 66)
     else:

@@ -141,7 +141,9 @@ class Running:
         from device import control
 
         answers = control.ask(self.folder / "run" / control.SOCKET_NAME, {"do": "state"})
-        return next(answers)["state"] if answers is not None else {}
+        answer = None if answers is None else next(answers, None)
+        # None as well where it ended just now: whoever waits sees that, and its log.
+        return answer["state"] if answer else {}
 
     def hears(self, state: str, timeout_s: float = 40.0) -> dict[str, Any]:
         """Wait until its hearing is so."""
