@@ -94,6 +94,7 @@ class Broker:
             keepalive_s=mqtt.keepalive_s,
             will_topic=f"{self._base}/availability",
         )
+        self._pubacks: list[tuple[Row, int]] = []
         self._announcement = announcement
         self._announce_at: float | None = None
         self._thread = threading.Thread(target=self._run, name="mqtt", daemon=True)
@@ -182,6 +183,7 @@ class Broker:
         """One link from beginning to end. Raises LinkError unless we are told to stop."""
         link = Link(self._settings, self._on_message, self._on_published)
         self._in_flight.clear()
+        self._pubacks.clear()
         try:
             link.open()
             self._link = link
@@ -191,6 +193,7 @@ class Broker:
             while not self._stopping.is_set():
                 self._push(link)
                 link.turn(self._sleep_s())
+                self._settle()
                 for topic_filter in link.denied_filters():
                     self._complaints.denied(f"the subscription to {topic_filter}", NOT_AUTHORISED)
                 self._check_pubacks()
@@ -199,6 +202,7 @@ class Broker:
         finally:
             self._link = None
             link.close()
+            self._settle()  # what the last turn brought before it failed
 
     def _greet(self, link: Link) -> None:
         """What every new link begins with, since a broker may have lost all it knew of us."""
@@ -282,9 +286,18 @@ class Broker:
             self._complaints.denied(f"what is published on {topic}", code)
         elif topic:
             self._complaints.taken(f"what is published on {topic}")
-        if row is not None and self._outbox.done(row, code):
-            if row.topic == "alert" and code == NOBODY_SUBSCRIBED:
-                log.warning("The broker has the %s, but nobody is subscribed to %s", row.kind, topic)
+        if row is not None:
+            self._pubacks.append((row, code))
+
+    def _settle(self) -> None:
+        """Note the PUBACKs that came together in one write: a card takes its time for each."""
+        if not self._pubacks:
+            return
+        pubacks, self._pubacks = self._pubacks, []
+        unheard = {row.number for row, code in pubacks if code == NOBODY_SUBSCRIBED}
+        for row in self._outbox.settle(pubacks):
+            if row.topic == "alert" and row.number in unheard:
+                log.warning("The broker has the %s, but nobody is subscribed to %s/alert", row.kind, self._base)
             self._on_delivered(row)
 
     def _check_pubacks(self) -> None:
@@ -331,6 +344,7 @@ class Broker:
         self._link = None
         while self._in_flight and (left_s := self._deadline - time.monotonic()) > 0:
             link.turn(min(left_s, 0.1))
+            self._settle()
         link.close(max(0.0, self._deadline - time.monotonic()))
 
     def _pause(self, wait_s: float) -> None:

@@ -12,7 +12,7 @@ import itertools
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Final, Literal
 
@@ -143,25 +143,32 @@ class Outbox:
 
     def done(self, sending: Row, reason: int = 0, now: float | None = None) -> bool:
         """Note the PUBACK of a sending; False when its reason code (128 and up) says that it was refused."""
+        return bool(self.settle([(sending, reason)], now))
+
+    def settle(self, pubacks: Iterable[tuple[Row, int]], now: float | None = None) -> list[Row]:
+        """Note several PUBACKs (sending, reason code) in one write to the disk; return the sendings accepted."""
         now = self._clock() if now is None else now
-        accepted = reason < FIRST_ERROR_REASON
+        accepted: list[Row] = []
+        changed: list[Waiting] = []
+        finished: list[Waiting] = []
         with self._lock:
-            row = self._shelf.rows.get(sending.number)
-            if row is None or (row.id, row.event.kind) != (sending.id, sending.kind):
-                return accepted
-            if not accepted:
-                if reason in ITS_OWN_FAULT:
-                    self._shelf.postpone(row, now + REFUSED_RETRY_S)
+            for sending, reason in pubacks:
+                if reason < FIRST_ERROR_REASON:
+                    accepted.append(sending)
+                row = self._shelf.rows.get(sending.number)
+                if row is None or (row.id, row.event.kind) != (sending.id, sending.kind):
+                    continue
+                if reason >= FIRST_ERROR_REASON:
+                    self._refused(row, reason, now)
+                    continue
+                self._held.pop(row.topic, None)
+                wait_s = self._next_repeat_s(row)
+                if wait_s is None:
+                    finished.append(row)
                 else:
-                    self._held[row.topic] = now + REFUSED_RETRY_S
-                return False
-            self._held.pop(row.topic, None)
-            wait_s = self._next_repeat_s(row)
-            if wait_s is None:
-                self._shelf.write([], [row])
-            else:
-                self._shelf.write([msgspec.structs.replace(row, sent=row.sent + 1, due=now + wait_s)])
-            return True
+                    changed.append(msgspec.structs.replace(row, sent=row.sent + 1, due=now + wait_s))
+            self._shelf.write(changed, finished)
+        return accepted
 
     def receipt(self, event_id: str, *, by_client: bool = True) -> bool:
         """Somebody has the alert: end its repeats. True when it was waiting.
@@ -229,6 +236,12 @@ class Outbox:
         """Close the file; what waits stays in it."""
         with self._lock:
             self._shelf.close()
+
+    def _refused(self, row: Waiting, reason: int, now: float) -> None:
+        if reason in ITS_OWN_FAULT:
+            self._shelf.postpone(row, now + REFUSED_RETRY_S)
+        else:
+            self._held[row.topic] = now + REFUSED_RETRY_S
 
     def _due_at(self, row: Waiting) -> float:
         return max(row.due, self._held.get(row.topic, row.due))

@@ -506,6 +506,21 @@ def test_one_write_to_disk_for_an_alert_and_all_that_it_ends(opened, monkeypatch
     assert len(commits) == 1
 
 
+def test_one_write_to_disk_for_pubacks_that_come_together(opened):
+    outbox = opened()
+    for kind in ("alert", "fault", "cleared", "recovered"):
+        outbox.add(event(kind), events.topic_of(kind), now=0.0)
+    rows = outbox.due(now=0.0)
+    commits = []
+    outbox._shelf._ledger._db.set_trace_callback(lambda text: commits.append(text) if text == "COMMIT" else None)
+    accepted = outbox.settle([(rows[0], 0), (rows[1], 16), (rows[2], DENIED), (rows[3], 0)], now=1.0)
+    assert accepted == [rows[0], rows[1], rows[3]]
+    assert len(commits) == 1
+    assert outbox.depth == 1
+    assert outbox.waiting == 1
+    assert [row.kind for row in outbox.due(now=1.0 + REFUSED_RETRY_S)] == ["cleared"]
+
+
 def test_a_puback_from_before_the_file_was_opened_again_ends_no_other_row(tmp_path):
     blocker = tmp_path / "state"
     blocker.write_text("a file where a folder should be")
