@@ -27,6 +27,8 @@ from device.manifest import (
     CARD,
     GOLDEN,
     NETWORK,
+    DecisionDefaults,
+    EmotionClass,
     FloatTensor,
     Geometry,
     Manifest,
@@ -60,8 +62,21 @@ def build(run: RunFolder, output: Path, label: Label, stream: Stream | None = No
     stream = stream or run.stream()
     view = run.view()
     graph = StepGraph(fold(run.model()), stream.batch, stream.frames_per_step)
+    decision, classes = _decision(run), _classes(run, graph)
     quantised = quantise(graph, roll_out(graph, windows(run.calibration(), view)))
-    manifest = _manifest(run, label, stream, graph, quantised)
+    made = time.gmtime(int(os.environ.get("SOURCE_DATE_EPOCH", time.time())))
+    manifest = Manifest(
+        name=label.name,
+        version=label.version,
+        created=time.strftime("%Y-%m-%dT%H:%M:%SZ", made),
+        classes=classes,
+        features=PARAMETERS,
+        view=view,
+        geometry=_geometry(stream, graph, quantised),
+        decision=decision,
+        licence=label.licence,
+        files={},
+    )
     output.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix=".building-", dir=output))
     try:
@@ -80,26 +95,18 @@ def windows(clips: Clips, view: ViewParameters) -> list[NDArray[np.float32]]:
     return sorted(views, key=len)
 
 
-def _manifest(run: RunFolder, label: Label, stream: Stream, graph: StepGraph, quantised: QuantisedNetwork) -> Manifest:
+def _decision(run: RunFolder) -> DecisionDefaults:
     decision = run.decision()
     if decision is None:
         print(f"convert: {run.path} has no decision.json; thresholds are not measured", file=sys.stderr)
-    classes = run.classes()
-    if len(classes) != graph.network.classes:
-        raise BadDataError(f"{run.path}: {len(classes)} classes, but the network's head has {graph.network.classes}")
-    made = time.gmtime(int(os.environ.get("SOURCE_DATE_EPOCH", time.time())))
-    return Manifest(
-        name=label.name,
-        version=label.version,
-        created=time.strftime("%Y-%m-%dT%H:%M:%SZ", made),
-        classes=classes,
-        features=PARAMETERS,
-        view=run.view(),
-        geometry=_geometry(stream, graph, quantised),
-        decision=decision or UNMEASURED,
-        licence=label.licence,
-        files={},
-    )
+    return decision or UNMEASURED
+
+
+def _classes(run: RunFolder, graph: StepGraph) -> tuple[EmotionClass, ...]:
+    classes, outputs = run.classes(), graph.network.classes
+    if len(classes) != outputs:
+        raise BadDataError(f"{run.path}: {len(classes)} classes, but the network's head has {outputs}")
+    return classes
 
 
 def _geometry(stream: Stream, graph: StepGraph, quantised: QuantisedNetwork) -> Geometry:

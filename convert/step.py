@@ -16,6 +16,8 @@ import tensorflow as tf
 from convert.fold import Convolution, FoldedNetwork, Recurrence
 from device.errors import UsageError
 
+Gates = tuple[tf.Tensor, tf.Tensor, tf.Tensor]  # what enters z, r and the candidate, each (batch, units)
+
 
 @dataclass(frozen=True)
 class StepGraph:
@@ -95,32 +97,48 @@ def _convolve(convolution: Convolution, x: tf.Tensor) -> tf.Tensor:
     return tf.nn.relu(y + _constant(convolution.bias))
 
 
-def _project_all(recurrence: Recurrence, x: tf.Tensor) -> list[tf.Tensor]:
-    """W x of every step by one multiplication: its bias and its quantisation are stored once."""
+def _project_all(recurrence: Recurrence, x: tf.Tensor) -> list[Gates]:
+    """W x of every step by one multiplication a gate: its bias and its quantisation are stored once."""
     batch, steps, size = x.shape
-    flat = tf.reshape(x, (batch * steps, size)) @ _constant(recurrence.kernel) + _constant(recurrence.bias)
-    return list(tf.unstack(tf.reshape(flat, (batch, steps, 3 * recurrence.units)), axis=1))
+    flat = tf.reshape(x, (batch * steps, size))
+    gates = []
+    for kernel, bias in zip(_gates(recurrence.kernel), _input_biases(recurrence), strict=True):
+        linear = flat @ _constant(kernel) + _constant(bias)
+        gates.append(tf.unstack(tf.reshape(linear, (batch, steps, recurrence.units)), axis=1))
+    return list(zip(*gates, strict=True))
 
 
-def _project_each(recurrence: Recurrence, steps: list[tf.Tensor]) -> list[tf.Tensor]:
+def _project_each(recurrence: Recurrence, steps: list[tf.Tensor]) -> list[Gates]:
     """W x step by step, where the steps are the states of the layer below, which must not be stacked either."""
-    kernel, bias = _constant(recurrence.kernel), _constant(recurrence.bias)
-    return [x @ kernel + bias for x in steps]
+    kernels, biases = _gates(recurrence.kernel), _input_biases(recurrence)
+    parts = [(_constant(k), _constant(b)) for k, b in zip(kernels, biases, strict=True)]
+    return [tuple(x @ kernel + bias for kernel, bias in parts) for x in steps]
 
 
-def _recur(recurrence: Recurrence, linear: list[tf.Tensor], h: tf.Tensor) -> list[tf.Tensor]:
-    n = recurrence.units
-    recurrent, recurrent_bias = _constant(recurrence.recurrent), _constant(recurrence.recurrent_bias)
+def _recur(recurrence: Recurrence, linear: list[Gates], h: tf.Tensor) -> list[tf.Tensor]:
+    """Each gate has tensors of its own: one scale for all three would be the widest one's."""
+    to_z, to_r, to_candidate = (_constant(part) for part in _gates(recurrence.recurrent))
+    bias = _constant(recurrence.recurrent_bias[2 * recurrence.units :])
     outputs = []
-    for wx in linear:
-        uh = h @ recurrent + recurrent_bias
-        z = tf.sigmoid(wx[:, :n] + uh[:, :n])
-        r = tf.sigmoid(wx[:, n : 2 * n] + uh[:, n : 2 * n])
-        candidate = tf.tanh(wx[:, 2 * n :] + r * uh[:, 2 * n :])
-        # candidate + z (h - candidate): one multiplication less than z h + (1 - z) candidate, the same value.
-        h = candidate + z * (h - candidate)
+    for of_z, of_r, of_candidate in linear:
+        z, r = tf.sigmoid(of_z + h @ to_z), tf.sigmoid(of_r + h @ to_r)
+        candidate = tf.tanh(of_candidate + r * (h @ to_candidate + bias))
+        # Not candidate + z (h - candidate), which saves a multiplication: the difference spans -2..2, and in int8
+        # its rounding made a third more error.
+        h = z * h + (1 - z) * candidate
         outputs.append(h)
     return outputs
+
+
+def _gates(weights: np.ndarray) -> list[np.ndarray]:
+    return np.split(weights, 3, axis=-1)
+
+
+def _input_biases(recurrence: Recurrence) -> list[np.ndarray]:
+    """For z and r both biases at once; the candidate's recurrent one stands inside the reset gate."""
+    z, r, candidate = _gates(recurrence.bias)
+    more_z, more_r, _ = _gates(recurrence.recurrent_bias)
+    return [z + more_z, r + more_r, candidate]
 
 
 def _constant(values: np.ndarray) -> tf.Tensor:
