@@ -14,6 +14,13 @@ import debian as debian_room
 import releases
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    # The first test to need them makes the Debian root, the wheelhouse and an installation.
+    for item in items:
+        if item.path.parent == Path(__file__).parent:
+            item.add_marker(pytest.mark.timeout(900))
+
+
 @pytest.fixture(scope="session")
 def base() -> Path:
     reason = debian_room.unusable()
@@ -49,7 +56,7 @@ def installed_layer(base: Path, wheelhouse: Path, tmp_path_factory: pytest.TempP
     scratch = tmp_path_factory.mktemp("installed")
     with debian_room.overlay([base], scratch / "debian") as fresh:
         releases.bring(fresh.path, wheelhouse)
-        fresh.run("/root/wheelhouse/systemd/install.sh")
+        fresh.run("/root/wheelhouse/systemd/install.sh", environ={"PIP_NO_COMPILE": "0"})
         shutil.rmtree(fresh.path / "root/wheelhouse")
     return scratch / "debian/upper"
 
