@@ -70,7 +70,9 @@ virtual_environment() {
     rm -f "$folder/stamp"
     "$python" -m venv "${options[@]}" "$folder" || die "could not make $folder with $python"
     # What is imported compiles itself at its first import; all of it would take longer than the rest.
-    "$folder/bin/pip" install -qq --retries 5 --no-compile -e ".$extras" || die "pip could not install the packages: see above"
+    "$folder/bin/pip" install --progress-bar off --retries 5 --no-compile -e ".$extras" \
+      2> >(grep -v 'is ignored: it is neither' >&2) | sed -un 's/^ *\(Collecting\|Building\|Installing\) \(.\{1,100\}\).*/    \1 \2/p' >&2 \
+      || die "pip could not install the packages: see above"
     printf '%s\n' "$stamp" >"$folder/stamp"
   fi
   flock -u 9
