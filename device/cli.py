@@ -149,6 +149,13 @@ def run(config_path: Path | None) -> None:
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--posteriors", is_flag=True, help="Also one line a second with danger and emotions.")
 @click.option("--decisions", is_flag=True, help="Also one line each time the decision changes.")
+@click.option(
+    "--calls",
+    "calls_path",
+    metavar="CALLS.json",
+    type=click.Path(path_type=Path),
+    help="What `enrol --output` learned of the wearer's own call; without it none is known.",
+)
 @wearer_option
 @model_option
 @config_option
@@ -157,18 +164,23 @@ def replay(
     file: Path,
     posteriors: bool,
     decisions: bool,
+    calls_path: Path | None,
     wearer_path: Path | None,
     model_directory: Path | None,
     config_path: Path | None,
 ) -> None:
     """Take the road of `run` from a sound file, faster than real time; times are seconds into the file."""
+    from device import callbook
     from device import replay as room
     from device.audio import Recording
 
     config = load_config(config_path)
     recording = Recording(file, config.microphone.chunk_ms)
     network = load_network(config, model_directory, wearer_path)
-    for message in room.replay(recording, network, config, posteriors=posteriors, decisions=decisions):
+    calls = callbook.load(calls_path) if calls_path else None
+    if calls is not None and not calls.fitting(network.package.manifest):
+        raise BadDataError(f"{calls_path}: was enrolled with another model package; run `outcry enrol` again")
+    for message in room.replay(recording, network, config, posteriors=posteriors, decisions=decisions, calls=calls):
         show(message)
 
 
@@ -346,10 +358,44 @@ def calibrate(
 
 
 @outcry.command()
+@click.argument("name")
+@click.argument("files", nargs=-1, metavar="[FILE]...")
+@click.option("--output", metavar="CALLS.json", type=click.Path(path_type=Path), help="Write it there instead.")
+@model_option
+@config_option
+def enrol(
+    name: str, files: tuple[str, ...], output: Path | None, model_directory: Path | None, config_path: Path | None
+) -> None:
+    """Learn the wearer's own call NAME: five examples of a sound, from the microphone or from the FILEs given.
+
+    The call is any sound of 0.1 to 2.5 s that the wearer can make: a hum, a groan, a word, a clap. When `run`
+    hears it, with quiet before and after, it raises an alert at once. FILEs: five with one example each, or
+    fewer that hold several. Numbers are kept, no sound; the same NAME again replaces them, `forget` erases them.
+    """
+    from device import enrol as room
+
+    config = load_config(config_path)
+    if files:
+        call = room.from_files(name, files, load_network(config, model_directory))
+        path = room.keep(call, config, output)[1]
+        click.echo("a running service heeds it after a restart", err=True)
+    else:
+        click.echo("make the sound five times, with a second of quiet after each", err=True)
+        path = room.from_microphone(
+            name,
+            config,
+            lambda: load_network(config, model_directory),
+            output,
+            lambda heard: click.echo(f"heard {heard} of 5", err=True),
+        )
+    click.echo(room.words(name, path), err=True)
+
+
+@outcry.command()
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @config_option
 def forget(yes: bool, config_path: Path | None) -> None:
-    """Erase what was kept: journal, outbox, the wearer's voice. Alerts that were not delivered yet stay."""
+    """Erase what was kept: journal, outbox, the wearer's voice and calls. Alerts that were not delivered yet stay."""
     from device import forgetting
 
     config = load_config(config_path)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import msgspec
 
-from device import calibration, forgetting
+from device import calibration, enrol, forgetting
 from device.audio import Chunk
 from device.calibration import Pupil
 from device.config import Config
@@ -23,6 +23,7 @@ class _Ask(msgspec.Struct, frozen=True):
 
     do: str
     seconds: float = 60.0
+    name: str = ""
     command: Command | None = None
 
 
@@ -62,10 +63,14 @@ class Desk:
                 self._reporter.watch(client)
             case "calibrate":
                 self._calibrate(ask.seconds, client)
+            case "enrol" if ask.name:
+                self._enrol(ask.name, client)
             case "forget":
                 said = forgetting.erase(Path(self._config.device.state_directory), self._outbox)
                 if self.hearing:
                     self.hearing.knows(None)
+                    self.hearing.heeds(None)
+                self._faults.note("call", None)
                 client.end({"said": said})
             case "command" if ask.command is not None:
                 self._obey(ask.command)
@@ -105,3 +110,42 @@ class Desk:
             return
         hearing.knows(learned)
         client.end({"wearer": msgspec.to_builtins(learned), "path": str(path)})
+
+    def _enrol(self, name: str, client: Client) -> None:
+        """Gather examples of a call from what the service hears; it goes on listening for danger."""
+        hearing = self._heard_by()
+        if hearing.enrolling:
+            raise UsageError("a call is being enrolled already; wait until that is done")
+        collector = enrol.Collector(hearing.road.network)
+        told = 0
+
+        def hear(chunk: Chunk) -> None:
+            nonlocal told
+            if told < 0:
+                return
+            collector.push(chunk)
+            heard = len(collector.examples)
+            if collector.done:
+                told = -1
+                self._soon(lambda: self._enrolled(name, collector, client, end))
+            elif heard > told:
+                told = heard
+                self._soon(lambda: client.send({"heard": heard}))
+
+        hearing.enrol(enrol.PATIENCE_S + 5)
+        end = hearing.also_give(hear)
+
+    def _enrolled(self, name: str, collector: enrol.Collector, client: Client, end: Callable[[], None]) -> None:
+        end()
+        hearing = self._heard_by()
+        hearing.enrol(0)
+        microphone = hearing.microphone_name
+        try:
+            call = collector.call(name)
+            book, path = enrol.keep(call, self._config, None, microphone)
+        except OutcryError as error:
+            client.end({"error": str(error), "code": error.code})
+            return
+        hearing.heeds(book)
+        self._faults.note("call", None)
+        client.end({"call": msgspec.to_builtins(call), "microphone": microphone, "path": str(path)})

@@ -19,7 +19,7 @@ import msgspec
 from device import __version__, board, control
 from device import config as configuration
 from device.config import Config
-from device.errors import OutcryError
+from device.errors import MissingInputError, OutcryError
 
 Verdict = Literal["ok", "warn", "fail"]
 _MARKS: dict[Verdict, str] = {"ok": "ok  ", "warn": "warn", "fail": "FAIL"}
@@ -191,6 +191,37 @@ def check_state(examination: Examination) -> Iterator[Finding]:
         yield (ok("test alarm", f"last proven {proven}") if proven else warn("test alarm", "never proven yet", step))
 
 
+def check_wearer(examination: Examination) -> Iterator[Finding]:
+    """What is known of the wearer: the ordinary voice, how far it was learned on, and the own calls."""
+    from device import callbook, chosen, learning, wearer
+
+    manifest = chosen.in_force(examination.config).manifest
+    folder = Path(examination.config.device.state_directory)
+    said = examination.state.get("wearer")
+    try:
+        known = wearer.load(folder / wearer.FILE_NAME)
+    except MissingInputError:
+        yield ok("wearer", "no voice is learned; `outcry calibrate` makes it hear its wearer better")
+    else:
+        if said == "does_not_fit" or not known.fits(manifest.view):
+            words = "the voice was learned with another model package or microphone, so it counts for nothing"
+            yield warn("wearer", words, "run `outcry calibrate` again")
+        else:
+            grown = f"; learned on by itself from {known.learned_s / 60:.0f} min, " if known.start else ""
+            most = learning.LearningRules().most_in_all
+            far = f"moved by {learning.drift(known, manifest.view):.2f} of at most {most:g}" if known.start else ""
+            yield ok("wearer", f"learned from {known.seconds:.0f} s of voice{grown}{far}")
+    try:
+        calls = callbook.load(folder / callbook.FILE_NAME)
+    except MissingInputError:
+        return
+    names = ", ".join(repr(call.name) for call in calls.fitting(manifest))
+    if names:
+        yield ok("call", f"listens for {names}")
+    else:
+        yield warn("call", "enrolled with another model package: it is not heard", "run `outcry enrol` again")
+
+
 def check_supply(_: Examination) -> Iterator[Finding]:
     """Heat, throttling, under-voltage, battery: where this machine tells."""
     heat = board.temperature_c()
@@ -255,6 +286,7 @@ CHECKS: tuple[Check, ...] = (
     check_broker,
     check_clock,
     check_state,
+    check_wearer,
     check_supply,
     check_service,
 )

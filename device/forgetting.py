@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from device import control, wearer
+from device import callbook, control, wearer
 from device import outbox as outboxes
 from device.config import Config
 from device.journal import Journal
@@ -12,7 +12,7 @@ CLIPS = "clips"  # as `clip.py` calls its folder; importing it costs a Pi a tent
 
 
 def forget(config: Config) -> str:
-    """Erase journal, outbox, wearer and clips; what a person is told of it."""
+    """Erase journal, outbox, wearer, calls and clips; what a person is told of it."""
     socket = Path(config.device.runtime_directory, control.SOCKET_NAME)
     answers = control.ask(socket, {"do": "forget"}, 15.0)
     if answers is not None:
@@ -27,7 +27,7 @@ def forget(config: Config) -> str:
 def erase(state: Path, outbox: Outbox) -> str:
     """Erase; the words say what had to stay."""
     files = Journal(state).erase()
-    for path in (state / wearer.FILE_NAME, *(state / CLIPS).glob("*")):
+    for path in (state / wearer.FILE_NAME, state / callbook.FILE_NAME, *(state / CLIPS).glob("*")):
         if path.is_file():
             path.unlink()
             files += 1

@@ -8,11 +8,15 @@ device whose listening died must not look alive.
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 from device.audio import Chunk
+from device.call import Caller
+from device.callbook import CallBook
 from device.config import MicrophoneSection
 from device.events import WearerKnown
 from device.gate import SilenceGate
+from device.learning import Apprentice
 from device.listening import Listening
 from device.liveness import HearingReport, LivenessParameters
 from device.microphone import Microphone
@@ -38,6 +42,15 @@ def gate_of(section: MicrophoneSection) -> SilenceGate | None:
     return SilenceGate() if section.silence_gate else None
 
 
+@dataclass(frozen=True)
+class Pupillage:
+    """How the device goes on learning its wearer's voice: what calm is, and who keeps what was learned."""
+
+    calm: Callable[[], bool]
+    """No alert or pre-alert is about, and nothing is enrolled or disarmed."""
+    on_grown: Callable[[Wearer], None]
+
+
 class Hearing:
     """One thread that reads and judges; everything else here is for any thread."""
 
@@ -47,6 +60,10 @@ class Hearing:
         road: Road,
         on_heard: Callable[[Heard], None],
         wearer: Wearer | None = None,
+        *,
+        calls: CallBook | None = None,
+        on_call: Callable[[float, str], None] = lambda t_s, name: None,
+        pupil: Pupillage | None = None,
     ) -> None:
         self.failure: BaseException | None = None
         self.turned_at = time.monotonic()
@@ -54,7 +71,15 @@ class Hearing:
         self.latest: Heard | None = None
         self.road = road
         self.wearer_known: WearerKnown = "none"
+        self.calls_known: WearerKnown = "none"
+        self._enrolling_until = -float("inf")
         self._wearer = wearer
+        self._calls = calls
+        self._caller: Caller | None = None
+        self._on_call = on_call
+        self._pupillage = pupil
+        self._apprentice: Apprentice | None = None
+        self._taught: Wearer | None = None
         self._dress_anew = True
         self._listening = listening
         self._on_heard = on_heard
@@ -125,6 +150,19 @@ class Hearing:
         """From the next chunk on this is known of the wearer."""
         self._wearer, self._dress_anew = wearer, True
 
+    def heeds(self, calls: CallBook | None) -> None:
+        """From the next chunk on these are the wearer's own calls."""
+        self._calls, self._dress_anew = calls, True
+
+    @property
+    def enrolling(self) -> bool:
+        """Whether examples of a call are being made: they raise no alert, and teach nothing of the voice."""
+        return time.monotonic() < self._enrolling_until
+
+    def enrol(self, for_s: float) -> None:
+        """Heed no call for so long at most; 0 ends it."""
+        self._enrolling_until = time.monotonic() + for_s
+
     @property
     def microphone_name(self) -> str:
         """The microphone in use, or the last one that was."""
@@ -138,7 +176,25 @@ class Hearing:
         fits = wearer is not None and wearer.fits(network.package.manifest.view, self.microphone_name)
         self.wearer_known = "none" if wearer is None else "learned" if fits else "does_not_fit"
         network.wear(wearer if fits else None)
+        self._teach(wearer if fits else None)
+        self._listen_for_calls()
+        self.road.ears = tuple(ear for ear in (self._caller, self._apprentice) if ear is not None)
         self.road.reset()
+
+    def _teach(self, wearer: Wearer | None) -> None:
+        """Go on learning from where this wearer is; after a gap, from where learning was."""
+        if self._pupillage is None or wearer is None:
+            self._apprentice = None
+        elif self._apprentice is None or wearer is not self._taught:
+            low_bar = self.road.decider.parameters.release / 2
+            self._apprentice = Apprentice(wearer, self.road.network.package.manifest.view, low_bar)
+        self._taught = wearer
+
+    def _listen_for_calls(self) -> None:
+        manifest = self.road.network.package.manifest
+        calls = self._calls.fitting(manifest) if self._calls else ()
+        self.calls_known = "none" if not (self._calls and self._calls.calls) else "learned" if calls else "does_not_fit"
+        self._caller = Caller(calls, manifest.view, self.road.network.memory) if calls else None
 
     def _hear(self, chunk: Chunk) -> None:
         if self._dress_anew or chunk.gap:
@@ -148,6 +204,23 @@ class Hearing:
         for heard in self.road.push(chunk):
             self.latest = heard
             self._on_heard(heard)
+            if self._apprentice is not None:
+                self._learn_on(self._apprentice, heard)
+        for name in self._caller.taken() if self._caller else ():
+            if not self.enrolling:
+                self._on_call(chunk.heard_at, name)
+
+    def _learn_on(self, apprentice: Apprentice, heard: Heard) -> None:
+        assert self._pupillage is not None
+        now_danger = heard.posterior.danger if heard.posterior is not None else 0.0
+        calm = self._pupillage.calm() and not heard.decision.danger and not self.enrolling
+        apprentice.judged(heard.t_s, max(heard.decision.score, now_danger), calm=calm)
+        grown = apprentice.grown(heard.t_s)
+        if grown is not None:
+            # The same apprentice goes on: it must not forget when the last danger was.
+            self._wearer = self._taught = grown
+            self._dress_anew = True
+            self._pupillage.on_grown(grown)
 
 
 def heard_now(section: MicrophoneSection, road: Road) -> Iterator[tuple[Heard, HearingReport]]:

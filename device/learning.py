@@ -1,10 +1,11 @@
 """Learning on: in calm hours the means of the wearer's voice follow the wearer, slowly and within bounds. Pure.
 
 It must not learn itself deaf, so when in doubt it learns nothing. A stretch of voice counts only if it is as
-loud, as high and as coloured as what is known of the wearer; if no danger above a low bar was heard for a
-minute before it, nor for a minute after it; and if the last alert is long over. Whatever it takes for the wearer,
-the means go no further than `most_per_hour` in an hour and `most_in_all` from what `calibrate` learned, in each
-of their numbers: even a stranger's voice for a year moves them no more than that.
+loud, as high and as coloured as what is known of the wearer (one in fifty of a stranger is, one in two of the
+wearer's); if in the minute before and after it mainly the wearer spoke; if no danger above a low bar was heard in
+that time; and if the last alert is long over. Whatever it takes for the wearer, each of the means goes no further
+than `most_per_hour` in an hour and `most_in_all` from what `calibrate` learned: a stranger's voice for a year moves
+them no more than that.
 """
 
 from __future__ import annotations
@@ -34,12 +35,16 @@ class LearningRules:
     """A stretch spread over more sound than this is dropped: who knows who spoke in it."""
     near_db: float = 5.0
     """A stretch this much louder or softer than the wearer ordinarily is comes from elsewhere."""
-    pitch_semitones: float = 3.0
+    pitch_semitones: float = 2.5
     """So does one that lies this much higher or lower."""
-    likeness: float = 0.35
+    likeness: float = 0.25
     """And one whose sound differs by more: root mean square over the coefficients, in units of the view's spread."""
     wait_s: float = 60.0
     """Danger above the bar within this time, before or after a stretch, and it counts for nothing."""
+    company: float = 0.3
+    """Of the stretches within `wait_s` before and after one at least this share must be the wearer's too."""
+    company_least: int = 3
+    """And at least so many, itself included."""
     calm_after_s: float = 600.0
     """After danger, an alert or a pre-alert nothing is learned for this long."""
     memory_s: float = 300.0
@@ -55,6 +60,7 @@ class _Stretch:
     ended_s: float
     mean: NDArray[np.float64]
     seconds: float
+    alike: bool
 
 
 def drift(wearer: Wearer, view: ViewParameters) -> float:
@@ -84,7 +90,8 @@ class Apprentice:
         self._voice_s = 0.0
         self._hour_began_s: float | None = None
         self._not_before_s = -float("inf")
-        self._waiting: deque[_Stretch] = deque()
+        self._waiting: deque[_Stretch] = deque()  # for the minute after them to pass
+        self._around: deque[_Stretch] = deque()  # all of the last two minutes
         self.reset()
 
     def reset(self) -> None:
@@ -126,11 +133,22 @@ class Apprentice:
             self._not_before_s = max(self._not_before_s, t_s + pause_s)
             self._waiting.clear()
         for mean, seconds in self._ended:
-            if t_s >= self._not_before_s and self.is_the_wearer(mean):
-                self._waiting.append(_Stretch(t_s, mean, seconds))
+            stretch = _Stretch(t_s, mean, seconds, self.is_the_wearer(mean))
+            self._around.append(stretch)
+            if stretch.alike and t_s >= self._not_before_s:
+                self._waiting.append(stretch)
         self._ended.clear()
+        while self._around and self._around[0].ended_s < t_s - 2 * self.rules.wait_s:
+            self._around.popleft()
         while self._waiting and self._waiting[0].ended_s <= t_s - self.rules.wait_s:
-            self._learn(self._waiting.popleft())
+            stretch = self._waiting.popleft()
+            if self._in_company():
+                self._learn(stretch)
+
+    def _in_company(self) -> bool:
+        """Whether the wearer is who speaks here."""
+        alike = sum(one.alike for one in self._around)
+        return alike >= max(self.rules.company_least, self.rules.company * len(self._around))
 
     def is_the_wearer(self, mean: NDArray[np.float64]) -> bool:
         """Whether a stretch with this mean frame (F,) is as near, as high and as coloured as the wearer."""

@@ -104,8 +104,7 @@ class Network:
         self._inputs = [tensor["index"] for tensor in self._interpreter.get_input_details()]
         self._outputs = [tensor["index"] for tensor in self._interpreter.get_output_details()]
         self._initial = [
-            np.ascontiguousarray(np.broadcast_to(np.array(s.initial, np.int8), s.shape))
-            for s in self._geometry.states
+            np.ascontiguousarray(np.broadcast_to(np.array(s.initial, np.int8), s.shape)) for s in self._geometry.states
         ]
         states = self._geometry.states
         self._recurrent = [at for at, state in enumerate(states) if state.name.startswith("gru")]
@@ -208,7 +207,7 @@ class Network:
             self._invoke(view)
             told.append(np.concatenate([self._states[at][0].ravel() for at in self._recurrent]))
         self._states = kept
-        return (np.stack(told).astype(np.float32) - self._zeros) * self._scales
+        return np.asarray((np.stack(told).astype(np.float32) - self._zeros) * self._scales)
 
     def _posterior(self, mean: NDArray[np.float64], frame: int) -> Posterior:
         """What the mean logits (C + 1,) of a window say."""

@@ -11,6 +11,8 @@ import msgspec
 
 from device.alarm import Alarm
 from device.audio import Recording, read_samples
+from device.call import Caller, Debounce
+from device.callbook import CallBook
 from device.config import Config
 from device.decision import Decider
 from device.events import Effect, Event, Told
@@ -54,7 +56,9 @@ Line = Event | Posteriors | Change
 class _Replay:
     """One pass; holds what the lines of output need besides the road."""
 
-    def __init__(self, network: Network, config: Config, posteriors: bool, decisions: bool) -> None:
+    def __init__(
+        self, network: Network, config: Config, posteriors: bool, decisions: bool, calls: CallBook | None
+    ) -> None:
         self._manifest = network.package.manifest
         self._config = config
         self._posteriors, self._decisions = posteriors, decisions
@@ -63,6 +67,11 @@ class _Replay:
         network.reset()
         self.road = Road(network, parameters, SilenceGate() if config.microphone.silence_gate else None)
         self.alarm = Alarm(config.alarm)
+        fitting = calls.fitting(self._manifest) if calls else ()
+        self.caller = Caller(fitting, self._manifest.view, network.memory)
+        self._debounce = Debounce()
+        if fitting:
+            self.road.ears = (self.caller,)
         self._next_second = 1.0
         self._latest: Heard | None = None
 
@@ -81,6 +90,13 @@ class _Replay:
             yield Change(round(heard.t_s, 3), word, round(heard.decision.score, DIGITS))
         evidence = evidence_of(heard, self._manifest, self._threshold)
         yield from self._told(heard.t_s, self.alarm.on_decision(heard.t_s, heard.decision, evidence))
+
+    def called(self, t_s: float) -> Iterator[Line]:
+        """Heed the calls that were heard up to now."""
+        for _ in self.caller.taken():
+            if self._latest is not None and self._debounce.heeds(t_s, alerting=self.alarm.mode == "alert"):
+                evidence = evidence_of(self._latest, self._manifest, self._threshold)
+                yield from self._told(t_s, self.alarm.call(t_s, evidence))
 
     def end(self, seconds: float) -> Iterator[Line]:
         if self._posteriors and self._latest is not None:
@@ -111,15 +127,17 @@ def replay(
     *,
     posteriors: bool = False,
     decisions: bool = False,
+    calls: CallBook | None = None,
 ) -> Iterator[Line]:
     """Give the lines of a replay as they come about. Raises BadDataError where the file breaks off."""
-    run = _Replay(network, config, posteriors, decisions)
+    run = _Replay(network, config, posteriors, decisions, calls)
     yield from run.start()
     seconds = 0.0
     for chunk in recording:
         seconds = chunk.heard_at
         for heard in run.road.push(chunk):
             yield from run.heard(heard)
+        yield from run.called(seconds)
     yield from run.end(seconds)
 
 

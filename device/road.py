@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from device.audio import Chunk
 from device.config import Config
@@ -30,6 +31,18 @@ class Stopwatch(Protocol):
 
     def add(self, stage: str, seconds: float) -> None:
         """Add to a stage's sum."""
+        ...
+
+
+class Ear(Protocol):
+    """Hears the frames that the network hears, beside it."""
+
+    def hear(self, frames: NDArray[np.float32]) -> None:
+        """Take frames (n, F), in the stream's order."""
+        ...
+
+    def reset(self) -> None:
+        """Start anew: what comes next does not follow on what came before."""
         ...
 
 
@@ -71,6 +84,7 @@ class Road:
         self.decider = Decider(parameters)
         self.stepped_at: float | None = None
         """`heard_at` of the last chunk that a network step or the gate answered for."""
+        self.ears: tuple[Ear, ...] = ()
         self._gate = gate
         self._stopwatch = stopwatch
         self._features = FeatureStream()
@@ -82,6 +96,8 @@ class Road:
         self.network.reset()
         self.decider.reset()
         self._samples = 0
+        for ear in self.ears:
+            ear.reset()
         self._decided_s = -float("inf")
 
     def push(self, chunk: Chunk) -> list[Heard]:
@@ -104,11 +120,15 @@ class Road:
             self._features.reset()
             self.network.reset()
             self._samples = 0
+            for ear in self.ears:
+                ear.reset()
         self._samples += len(chunk.samples)
         started = time.thread_time() if self._stopwatch else 0.0
         frames = self._features.push(chunk.samples)
         started = self._took("features", started)
         posteriors = self.network.push(frames)
+        for ear in self.ears:
+            ear.hear(frames)
         started = self._took("network", started)
         loudness = loudness_dbfs(chunk)
         heard = []

@@ -18,12 +18,14 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from device import __version__, board, chosen, control, events, golden, homeassistant, rehearsal, wearer
+from device import __version__, board, callbook, chosen, control, events, golden, homeassistant, rehearsal, wearer
 from device import config as configuration
 from device import outbox as outboxes
 from device import position as gpsd
 from device.alarm import Alarm, Standing
 from device.broker import Broker
+from device.call import Debounce
+from device.callbook import CallBook
 from device.config import Config
 from device.control import Client, ControlServer
 from device.desk import Desk
@@ -31,7 +33,7 @@ from device.errors import MissingInputError, OutcryError, UsageError
 from device.events import Command, Effect, Note, Receipt, Told
 from device.evidence import evidence_of
 from device.faults import Faults
-from device.hearing import Hearing, gate_of, listening_on
+from device.hearing import Hearing, Pupillage, gate_of, listening_on
 from device.journal import Journal
 from device.notify import Notifier
 from device.panel import Panel
@@ -104,6 +106,7 @@ class Service:
             obey=self._obey_local,
             soon=self._soon,
         )
+        self._debounce = Debounce()
         self._pinged_at = self._looked_at = -float("inf")
         self._looked_at_wall = time.time()
         self._trial_open = True
@@ -164,7 +167,25 @@ class Service:
             self.faults.note("model", f"{refused[0]}; {package.manifest.identity} is used")
         network = golden.open_network(package)
         road = Road(network, decision_parameters(package.manifest, self.config), gate_of(self.config.microphone))
-        return Hearing(listening_on(self.config.microphone), road, self._on_heard, self._wearer_before())
+        pupil = Pupillage(lambda: self.alarm.mode == "armed", lambda grown: self._soon(lambda: self._grown(grown)))
+        return Hearing(
+            listening_on(self.config.microphone),
+            road,
+            self._on_heard,
+            self._wearer_before(),
+            calls=self._calls_before(),
+            on_call=self._on_call,
+            pupil=pupil if self.config.wearer.learn else None,
+        )
+
+    def _calls_before(self) -> CallBook | None:
+        try:
+            return callbook.load(Path(self.config.device.state_directory, callbook.FILE_NAME))
+        except MissingInputError:
+            return None
+        except OutcryError as error:
+            self.faults.note("call", str(error))
+            return None
 
     def _wearer_before(self) -> Wearer | None:
         try:
@@ -257,6 +278,30 @@ class Service:
         evidence = evidence_of(heard, road.network.package.manifest, road.decider.parameters.threshold)
         self._act(lambda now: self.alarm.on_decision(now, heard.decision, evidence))
 
+    def _on_call(self, now: float, name: str) -> None:
+        """The wearer's own call was heard; in the listening thread."""
+        with self._lock:
+            if not self._debounce.heeds(now, alerting=self.alarm.mode == "alert"):
+                return
+        _log.warning("the wearer's call %r was heard", name)
+        latest = self.hearing.latest if self.hearing else None
+        if self.hearing is None or latest is None:
+            self._act(self.alarm.call)
+            return
+        road = self.hearing.road
+        evidence = evidence_of(latest, road.network.package.manifest, road.decider.parameters.threshold)
+        self._act(lambda at: self.alarm.call(at, evidence))
+
+    def _grown(self, grown: Wearer) -> None:
+        """Keep what was learned on; unless it was forgotten, or learned anew, meanwhile."""
+        path = Path(self.config.device.state_directory, wearer.FILE_NAME)
+        try:
+            before = wearer.load(path)
+            if (before.start or before.means) == grown.start:
+                wearer.save(grown, path)
+        except OutcryError as error:
+            _log.warning("what was learned of the wearer's voice is not kept: %s", error)
+
     def _listen_or_not(self) -> None:
         """Disarmed, the microphone is released."""
         if self.hearing:
@@ -296,6 +341,9 @@ class Service:
     def _look_around(self, now: float) -> None:
         """What changes slowly: outbox, battery, supply; and the weekly test."""
         self.faults.note("outbox", self.outbox.problem)
+        if self.hearing and self.hearing.calls_known != "none":
+            lost = self.hearing.calls_known == "does_not_fit"
+            self.faults.note("call", "enrolled with another model package: run `outcry enrol` again" if lost else None)
         battery = board.battery()
         low = battery is not None and not battery.charging and battery.charge < self.config.battery.warn_below
         self.faults.note("battery", f"{battery.charge:.0%} left: charge it" if battery and low else None)

@@ -7,20 +7,21 @@ less these means. Personal: `outcry forget` erases the file, nothing sends it.
 from __future__ import annotations
 
 import hashlib
-import os
 from pathlib import Path
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from device.errors import BadDataError, MissingInputError
+from device import personal
+from device.errors import BadDataError
 from device.features import FRAME_SIZE, HOP_SAMPLES, PARAMETERS, SAMPLE_RATE
 from device.view import VOICING, ViewParameters
 
 FILE_NAME = "wearer.json"
 LEAST_S = 1.0
 ENOUGH_S = 20.0
+_WHAT = "wearer file"
 _BYTES = 64 * 1024
 
 
@@ -93,27 +94,9 @@ class Learner:
 
 def load(path: Path) -> Wearer:
     """Read a wearer's file. Raises MissingInputError or BadDataError."""
-    try:
-        with path.open("rb") as file:
-            return msgspec.json.decode(file.read(_BYTES), type=Wearer)
-    except FileNotFoundError:
-        raise MissingInputError(f"wearer file {path}: not there; `outcry calibrate` makes one") from None
-    except OSError as error:
-        raise BadDataError(f"wearer file {path}: can't be read ({os.strerror(error.errno or 0)})") from None
-    except (msgspec.MsgspecError, ValueError) as error:
-        raise BadDataError(f"wearer file {path}: {error}; run `outcry calibrate` again") from None
+    return personal.load(path, Wearer, what=_WHAT, command="outcry calibrate", most_bytes=_BYTES)
 
 
 def save(wearer: Wearer, path: Path) -> None:
-    """Write a wearer's file, whole or not at all, for its owner's eyes only."""
-    fresh = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        handle = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(handle, "wb") as file:
-            file.write(msgspec.json.encode(wearer) + b"\n")
-            file.flush()
-            os.fsync(file.fileno())
-        fresh.replace(path)
-    except OSError as error:
-        fresh.unlink(missing_ok=True)
-        raise BadDataError(f"wearer file {path}: can't be written ({os.strerror(error.errno or 0)})") from None
+    """Write a wearer's file, whole or not at all, for its owner's eyes only. Raises BadDataError."""
+    personal.save(wearer, path, what=_WHAT)

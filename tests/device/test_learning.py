@@ -27,7 +27,12 @@ def voice(off: np.ndarray | float = 0.0, frames: int = 150) -> np.ndarray:
 
 
 def listen(
-    apprentice: Apprentice, since_s: float, seconds: int, off: np.ndarray | float, danger: float = 0.0, calm: bool = True
+    apprentice: Apprentice,
+    since_s: float,
+    seconds: int,
+    off: np.ndarray | float,
+    danger: float = 0.0,
+    calm: bool = True,
 ) -> float:
     """Somebody speaks for a while; the time after."""
     for at in range(0, seconds, 2):
@@ -108,6 +113,15 @@ def test_after_an_alert_it_waits_for_the_calm():
     np.testing.assert_array_equal(apprentice.means, MEANS)
 
 
+def test_where_mainly_others_talk_the_one_that_is_like_the_wearer_teaches_nothing():
+    apprentice = Apprentice(KNOWN, VIEW, BAR)
+    now = 0.0
+    for _ in range(400):
+        now = listen(apprentice, now, 6, coloured(0.6))
+        now = listen(apprentice, now, 2, coloured(0.1))
+    np.testing.assert_array_equal(apprentice.means, MEANS)
+
+
 def test_voice_thinly_spread_over_a_long_time_counts_for_nothing():
     apprentice = Apprentice(KNOWN, VIEW, BAR)
     silence = voice(coloured(0.1), 650)
@@ -146,7 +160,7 @@ def test_it_is_told_once_an_hour_at_most_and_a_restart_forgets_the_hour_that_was
 def test_whatever_is_heard_the_means_stay_within_both_bounds(seed, boldness, hours):
     """Rules that let everybody through: what is left are the bounds themselves, also over restarts."""
     rng = np.random.default_rng(seed)
-    careless = LearningRules(near_db=1e9, pitch_semitones=1e9, likeness=1e9, wait_s=0.0, memory_s=3.0)
+    careless = LearningRules(near_db=1e9, pitch_semitones=1e9, likeness=1e9, wait_s=0.0, memory_s=3.0, company_least=1)
     known, now = KNOWN, 0.0
     for _ in range(hours):
         apprentice = Apprentice(known, VIEW, 1.0, careless)

@@ -1,0 +1,41 @@
+"""Files that hold numbers of a person: read within bounds, written whole or not at all, for the owner's eyes only."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+
+from device.errors import BadDataError, MissingInputError
+
+_Kept = TypeVar("_Kept")
+
+
+def load(path: Path, kind: type[_Kept], *, what: str, command: str, most_bytes: int) -> _Kept:
+    """Read what `command` kept. Raises MissingInputError or BadDataError, in words with `what` and `command`."""
+    try:
+        with path.open("rb") as file:
+            return msgspec.json.decode(file.read(most_bytes), type=kind)
+    except FileNotFoundError:
+        raise MissingInputError(f"{what} {path}: not there; `{command}` makes one") from None
+    except OSError as error:
+        raise BadDataError(f"{what} {path}: can't be read ({os.strerror(error.errno or 0)})") from None
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+        raise BadDataError(f"{what} {path}: {error}; run `{command}` again") from None
+
+
+def save(kept: msgspec.Struct, path: Path, *, what: str) -> None:
+    """Write it, whole or not at all. Raises BadDataError."""
+    fresh = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        handle = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(handle, "wb") as file:
+            file.write(msgspec.json.encode(kept) + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
+        fresh.replace(path)
+    except OSError as error:
+        fresh.unlink(missing_ok=True)
+        raise BadDataError(f"{what} {path}: can't be written ({os.strerror(error.errno or 0)})") from None
