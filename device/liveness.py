@@ -124,7 +124,7 @@ class Liveness:
         self._moved = False
         self._overflow_at: float | None = None
         self._dropped = False
-        self._last_live_at = now
+        self._last_live_at = self._arrived_at = now
         self._ever_live = False
         self._good_since: float | None = None
         self._flaws: dict[Flaw, float] = {}
@@ -166,6 +166,7 @@ class Liveness:
 
     def heard(self, chunk: Chunk) -> bool:
         """Take a chunk as it arrives; False when it is stale and must not be listened to."""
+        self._arrived_at = chunk.heard_at
         if not self._pace.admit(chunk):
             self._good_since = None
             return False
@@ -182,7 +183,7 @@ class Liveness:
         """Judge; call it often, with or without sound."""
         known = self._parameters
         age_s = max(0.0, now - self._last_live_at)
-        deaf, doubts = self._deaf_reasons(age_s), self._doubts(age_s, now)
+        deaf, doubts = self._deaf_reasons(age_s, now), self._doubts(age_s, now)
         if self._state in ("healthy", "suspect"):
             if deaf:
                 self._enter("recovering", now)
@@ -205,12 +206,12 @@ class Liveness:
             detail=self._detail,
         )
 
-    def _deaf_reasons(self, age_s: float) -> list[Reason]:
+    def _deaf_reasons(self, age_s: float, now: float) -> list[Reason]:
         """Why listening is not possible now, gravest first."""
         known = self._parameters
         reasons: list[Reason] = []
         if age_s >= known.deaf_after_s:
-            reasons.append(self._trouble or ("stale" if self._pace.bursting else "no_sound"))
+            reasons.append(self._trouble or self._silent_reason(now))
         if self._moved:
             reasons.append("moved")
         reasons += [flaw for flaw in _DEAF_FLAWS if self._flaws.get(flaw, 0.0) >= known.zeros_after_s]
@@ -223,7 +224,7 @@ class Liveness:
         if not self._ever_live:
             doubts.append("starting")
         elif known.suspect_after_s <= age_s < known.deaf_after_s:
-            doubts.append("stale" if self._pace.bursting else "no_sound")
+            doubts.append(self._silent_reason(now))
         for flaw, lasted_s in self._flaws.items():
             if flaw not in _DEAF_FLAWS or known.zeros_after_s / 3 <= lasted_s < known.zeros_after_s:
                 doubts.append(flaw)
@@ -234,6 +235,11 @@ class Liveness:
         if self._overflow_at is not None and now - self._overflow_at < known.overflow_shown_s:
             doubts.append("overflow")
         return doubts
+
+    def _silent_reason(self, now: float) -> Reason:
+        """Whether nothing comes, or only what is too old."""
+        arrives = now - self._arrived_at < self._parameters.suspect_after_s
+        return "stale" if self._pace.bursting and arrives else "no_sound"
 
     def _is_steady(self, now: float, age_s: float) -> bool:
         """Whether good sound has come for a while and still comes."""

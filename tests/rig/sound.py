@@ -19,7 +19,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Literal, Self
 
@@ -33,13 +33,20 @@ _PIECE_S = 0.02
 _START_DEADLINE_S = 60.0
 
 
-def give_real_time(pid: int = 0) -> None:
-    """Let a process (or this thread) go before others, as sound servers do: a busy machine is no broken microphone.
+@contextmanager
+def real_time() -> Iterator[None]:
+    """Let this thread, and what it starts, go before others, as sound servers do: a busy machine is no fault.
 
     Does nothing where that is not allowed.
     """
+    policy, parameters = os.sched_getscheduler(0), os.sched_getparam(0)
     with suppress(OSError):
-        os.sched_setscheduler(pid, os.SCHED_RR, os.sched_param(5))
+        os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(5))
+    try:
+        yield
+    finally:
+        with suppress(OSError):
+            os.sched_setscheduler(0, policy, parameters)
 
 
 class SoundRig:
@@ -65,12 +72,14 @@ class SoundRig:
             "PULSE_SERVER": f"unix:{runtime}/pulse/native",
         }
         self._server: subprocess.Popen[bytes] | None = None
+        self._priority = ExitStack()
         self._voice: Voice | None = None
         self._speed = 1.0
         self._ending = threading.Event()
         self._writer = threading.Thread(target=self._write, name="rig microphone", daemon=True)
 
     def __enter__(self) -> Self:
+        self._priority.enter_context(real_time())
         self.start()
         self._writer.start()
         return self
@@ -80,6 +89,7 @@ class SoundRig:
         if self._writer.is_alive():
             self._writer.join(5)
         self.kill()
+        self._priority.close()
         shutil.rmtree(self.folder, ignore_errors=True)
 
     @property
@@ -115,7 +125,6 @@ class SoundRig:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )  # fmt: skip
-        give_real_time(self._server.pid)
         until = time.monotonic() + _START_DEADLINE_S
         while "rig_mic" not in self._pactl("list", "short", "sources", check=False):
             if time.monotonic() > until or self._server.poll() is not None:
@@ -182,7 +191,6 @@ class SoundRig:
 
     def _write(self) -> None:
         """Speak into the pipe at the clock's pace; what nobody takes is lost, as in a room."""
-        give_real_time()
         noise = np.random.default_rng(0)
         pipe, due = -1, time.monotonic()
         while not self._ending.wait(max(0.0, due - time.monotonic())):

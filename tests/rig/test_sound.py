@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from device.microphone import Microphone, list_microphones
-from tests.rig.sound import SoundRig, give_real_time, sound_rig  # noqa: F401
+from tests.rig.sound import SoundRig, sound_rig  # noqa: F401
 
 pytestmark = [pytest.mark.rig, pytest.mark.timeout(180)]
 
@@ -40,7 +40,6 @@ class Hearing:
             stderr=subprocess.DEVNULL,
             text=True,
         )
-        give_real_time(self.process.pid)
         self.lines: list[Line] = []
         self._news = threading.Condition()
         self._reader = threading.Thread(target=self._read, daemon=True)
