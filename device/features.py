@@ -7,8 +7,8 @@ The coefficients follow the formula of `python_speech_features.mfcc` (its oracle
 ceplifter=0, appendEnergy=False, winfunc=numpy.hamming`, over whole windows only.
 
 F0 and voicing come from the autocorrelation of the last 40 ms, divided by that of the window
-(Boersma, "Accurate short-term analysis of the fundamental frequency", IFA Proceedings 17, 1993). Lags are whole periods of 4 kHz: above some 500 Hz (a shrill
-scream) the peak that wins may be a multiple of the period.
+(Boersma, "Accurate short-term analysis of the fundamental frequency", IFA Proceedings 17, 1993). Lags are whole
+periods of 4 kHz: above some 500 Hz (a shrill scream) the peak that wins may be a multiple of the period.
 """
 
 from __future__ import annotations

@@ -43,7 +43,7 @@ def test_means_are_those_of_the_voiced_frames() -> None:
 
 
 def test_less_than_a_second_of_voice_is_refused_in_words() -> None:
-    with pytest.raises(BadDataError, match="only 0.. s of voice"):
+    with pytest.raises(BadDataError, match=r"only 0.. s of voice"):
         learned(0.8)
 
 

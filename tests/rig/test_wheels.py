@@ -28,7 +28,8 @@ def test_every_dependency_has_a_wheel_for_arm64(tmp_path, version):
     command = [
         sys.executable, "-m", "pip", "install", "--dry-run", "--ignore-installed", "--quiet",
         "--target", str(tmp_path), "--only-binary=:all:", "--implementation", "cp", "--python-version", version,
-        "--abi", f"cp{version.replace('.', '')}", "--abi", "abi3", "--abi", "none", "--report", str(tmp_path / "report"),
+        "--abi", "none", "--report", str(tmp_path / "report"),
+        "--abi", f"cp{version.replace('.', '')}", "--abi", "abi3",
     ]  # fmt: skip
     for platform in PLATFORMS:
         command += ["--platform", platform]
