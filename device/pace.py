@@ -16,13 +16,15 @@ from device.audio import Chunk
 class PaceParameters:
     """How far sound may run from the clock."""
 
-    stall_s: float = 0.5
-    """A pause this long before a chunk is a stall: sound was lost, or comes in a burst now."""
-    ahead_s: float = 0.5
+    stall_s: float = 1.5
+    """A longer pause before a chunk is a stall: what comes now is the past. After a shorter one (a busy machine)
+    it is better heard a second late than not at all."""
+    ahead_s: float = 1.5
     """More sound than time by this much, within the window, can't be live."""
-    window_s: float = 10.0
-    tolerance: float = 0.03
-    """Sound slower or faster by this share, over a whole window, is a fault; crystals differ by 0.0001."""
+    window_s: float = 30.0
+    tolerance: float = 0.06
+    """Sound slower or faster by this share, over a whole window, is a fault: more than a pause within `stall_s`
+    can feign, less than the 9 % between 44.1 and 48 kHz; crystals differ by 0.01 %."""
     on_pace_chunks: int = 2
     """So many chunks in a row at the clock's pace end a burst."""
 

@@ -258,12 +258,12 @@ def test_a_stream_that_never_paces_is_not_live():
         life.now += 0.002
         heard += life.liveness.heard(Chunk(noise(), life.now))
         life.tick()
-    assert heard < 10
+    assert heard < 20
     assert life.report.deaf
     assert life.report.reasons[0] == "stale"
 
 
-@pytest.mark.parametrize(("speed", "reason"), [(0.92, "slow"), (1.088, "fast"), (1.04, "fast"), (0.95, "slow")])
+@pytest.mark.parametrize(("speed", "reason"), [(0.92, "slow"), (1.088, "fast"), (0.5, "slow"), (1.15, "fast")])
 def test_a_wrong_clock(speed, reason):
     life = Life()
     life.hear(3)
@@ -273,6 +273,19 @@ def test_a_wrong_clock(speed, reason):
         life.tick()
     assert life.report.fault == reason
     assert not life.report.deaf
+
+
+def test_a_busy_machine_hears_late_but_hears_all():
+    """Sound that comes in bursts of up to a second is kept, and is no fault."""
+    life, admitted = Life(), 0
+    life.hear(3)
+    for _ in range(60):
+        life.nothing(1.0)
+        for _ in range(10):
+            admitted += life.liveness.heard(Chunk(noise(), life.now))
+        life.tick()
+        assert life.report.fault is None
+    assert admitted == 600
 
 
 @settings(max_examples=10, deadline=None)

@@ -178,24 +178,23 @@ def test_server_stopped_for_good_ends_the_process(sound_rig, hear):  # noqa: F81
     note("sound server stopped for good: the process ends (69)", deaf["at"] - broken, None)
 
 
-def test_a_short_stop_of_the_server_drops_the_burst():
-    """Too short for recovery: the stream lives on, and old sound that comes at once may not pass for new."""
-    stopped_s = 1.4
+def test_a_short_stop_of_the_server_loses_nothing():
+    """Too short for recovery: the stream lives on, and what was said meanwhile is heard a second late."""
     with SoundRig(pipe_bytes=1 << 20) as rig:
         rig.speak("noise")
         hearing = Hearing(rig)
         try:
             before = hearing.wait(lambda line: line.get("sound_s", 0) > 2, 60)
             rig.stop()
-            time.sleep(stopped_s)
+            time.sleep(0.8)
             mended = time.monotonic()
             rig.go_on()
-            healed = hearing.wait(lambda line: line["state"] == "healthy" and line["gaps"] >= 2, 60, mended)
-            later = hearing.wait(lambda line: line["at"] > healed["at"] + 2, 60)
+            later = hearing.wait(lambda line: line["at"] > mended + 2, 60)
         finally:
             hearing.end()
-    assert healed["dropped_s"] - before["dropped_s"] > 0.8 * stopped_s
-    assert later["sound_s"] - healed["sound_s"] == pytest.approx(later["at"] - healed["at"], rel=0.25)
+    assert later["dropped_s"] == 0
+    assert later["gaps"] == 1
+    assert later["sound_s"] - before["sound_s"] == pytest.approx(later["at"] - before["at"], abs=0.6)
 
 
 def test_only_source_removed_and_returned(sound_rig, hear):  # noqa: F811
