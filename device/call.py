@@ -219,12 +219,11 @@ class Debounce:
     """A call that is made again and again is one call: each new one would raise a new alert."""
 
     def __init__(self) -> None:
-        self._heard_s = self._raised_s = -float("inf")
+        self._raised_s = -float("inf")
 
     def heeds(self, t_s: float, *, alerting: bool) -> bool:
         """Whether the call heard at `t_s` is a new one; `alerting`: an alert that nobody answered stands."""
-        fresh = t_s - self._heard_s >= PAUSE_S and not (alerting and t_s - self._raised_s < REPEAT_S)
-        self._heard_s = t_s
-        if fresh:
-            self._raised_s = t_s
-        return fresh
+        if t_s - self._raised_s < (REPEAT_S if alerting else PAUSE_S):
+            return False
+        self._raised_s = t_s
+        return True
