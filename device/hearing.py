@@ -70,7 +70,7 @@ class Hearing:
         """When the thread last came round: it is stuck when this grows old."""
         self.latest: Heard | None = None
         self.road = road
-        self.wearer_known: WearerKnown = "none"
+        self.wearer_known: WearerKnown = _known(wearer, road)
         self.calls_known: WearerKnown = "none"
         self._enrolling_until = -float("inf")
         self._wearer = wearer
@@ -173,8 +173,8 @@ class Hearing:
         """Let the network know the wearer, if what was learned fits the package and this microphone."""
         self._dress_anew = False
         network, wearer = self.road.network, self._wearer
-        fits = wearer is not None and wearer.fits(network.package.manifest.view, self.microphone_name)
-        self.wearer_known = "none" if wearer is None else "learned" if fits else "does_not_fit"
+        self.wearer_known = _known(wearer, self.road, self.microphone_name)
+        fits = self.wearer_known == "learned"
         network.wear(wearer if fits else None)
         self._teach(wearer if fits else None)
         self._listen_for_calls()
@@ -221,6 +221,13 @@ class Hearing:
             self._wearer = self._taught = grown
             self._dress_anew = True
             self._pupillage.on_grown(grown)
+
+
+def _known(wearer: Wearer | None, road: Road, microphone: str | None = None) -> WearerKnown:
+    """What the state says of a wearer: whether it fits the package, and the microphone once that is known."""
+    if wearer is None:
+        return "none"
+    return "learned" if wearer.fits(road.network.package.manifest.view, microphone) else "does_not_fit"
 
 
 def heard_now(section: MicrophoneSection, road: Road) -> Iterator[tuple[Heard, HearingReport]]:

@@ -194,7 +194,7 @@ class Service:
             return None
         except OutcryError as error:
             _log.warning("%s", error)
-            return None
+            return wearer.UNREADABLE
 
     def _made_broker(self) -> Broker | None:
         mqtt = self.config.mqtt

@@ -63,6 +63,10 @@ class Wearer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return self.seconds >= ENOUGH_S
 
 
+UNREADABLE = Wearer((0.0,) * FRAME_SIZE, 0.0, "unreadable")
+"""Stands for a file that can't be used, as of another release: something was learned, and it fits nothing."""
+
+
 class Learner:
     """Sums up voiced frames until there are enough of them."""
 
