@@ -58,9 +58,8 @@ def _told(process: subprocess.Popen[str]) -> dict[str, object]:
 
 def test_two_processes_learn_what_one_does() -> None:
     workers = f"127.0.0.1:{_port()},127.0.0.1:{_port()}"
-    both = [_start(_STEPS, OUTCRY_WORKERS=workers, OUTCRY_WORKER=str(number)) for number in (0, 1)]
-    one, other = (_told(process) for process in both)
-    alone = _told(_start(_STEPS))
+    started = [_start(_STEPS, OUTCRY_WORKERS=workers, OUTCRY_WORKER=str(number)) for number in (0, 1)]
+    one, other, alone = (_told(process) for process in [*started, _start(_STEPS)])
     assert (one["count"], other["count"], alone["count"]) == (2, 2, 1)
     assert one["weights"] == other["weights"]
     assert one["weights"] == pytest.approx(alone["weights"], abs=1e-5)
