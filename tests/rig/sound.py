@@ -53,12 +53,12 @@ class SoundRig:
     """A private PulseAudio with one pipe source, `rig_mic`, and the writer that speaks into it."""
 
     def __init__(
-        self, rate_hz: int = 48_000, channels: int = 1, sample_format: str = "s16le", pipe_bytes: int = 4096
+        self, rate_hz: int = 48_000, channels: int = 1, sample_format: str = "s16le", pipe_bytes: int = 1 << 16
     ) -> None:
         self.rate_hz = rate_hz
         self.channels = channels
         self.sample_format = sample_format
-        self.pipe_bytes = pipe_bytes  # how much sound waits for a server that is stopped
+        self.pipe_bytes = pipe_bytes  # how much sound waits for a server that is slow or stopped
         # Short, for a Unix socket's path has only 108 bytes.
         self.folder = Path(tempfile.mkdtemp(prefix="outcry-sound-"))
         self.fifo = self.folder / "mic.fifo"
