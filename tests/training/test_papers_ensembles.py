@@ -128,6 +128,7 @@ def test_every_variant_is_built_for_the_inputs_that_it_gets(study):
             assert [one.shape[1:] for one in variant.build().inputs] == [one.shape[1:] for one in parts]
 
 
+@pytest.mark.timeout(900)
 def test_stacking_is_trained_in_two_steps_and_scored(study):
     made, clips, part = study
     variant = next(variant for variant in made.chosen() if variant.name == "stacking")
@@ -149,6 +150,7 @@ class _Cut(keras.callbacks.Callback):
             raise KeyboardInterrupt
 
 
+@pytest.mark.timeout(900)
 def test_an_interrupted_search_resumes_after_its_last_finished_trial(tmp_path):
     generator = np.random.default_rng(0)
     sound = generator.normal(size=(12, 40, 3)).astype(np.float32)

@@ -111,9 +111,7 @@ def test_stacking_trains_its_head_and_nothing_else():
     before = [[np.array(w) for w in b.get_weights()] for b in binaries]
     generator = np.random.default_rng(2)
     network.compile("adam", "sparse_categorical_crossentropy")
-    network.fit(
-        generator.normal(size=(12, 32, 32)).astype(np.float32), np.arange(12) % 3, epochs=1, verbose=0
-    )
+    network.fit(generator.normal(size=(12, 32, 32)).astype(np.float32), np.arange(12) % 3, epochs=1, verbose=0)
     for weights, network_before in zip((b.get_weights() for b in binaries), before, strict=True):
         for now, then in zip(weights, network_before, strict=True):
             np.testing.assert_array_equal(now, then)
@@ -144,6 +142,7 @@ def test_networks_are_stock_keras_and_know_no_backend(name):
     assert not [node for node in ast.walk(tree) if isinstance(node, ast.ClassDef)]
 
 
+@pytest.mark.timeout(900)
 def test_the_transformer_trains_on_jax_too():
     pytest.importorskip("jax")
     program = (
@@ -161,7 +160,7 @@ def test_the_transformer_trains_on_jax_too():
         env=environment,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
         check=False,
     )
     assert done.returncode == 0, done.stderr[-800:]

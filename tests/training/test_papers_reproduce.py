@@ -57,6 +57,7 @@ def _small():
     yield Variant("lstm-rate-0.01", "learning rate alone", small, Recipe(2, 8, 0.01), PROTOCOLS[:1])
 
 
+@pytest.mark.timeout(900)  # starts processes of its own, which a busy machine holds up
 def test_reproduce_resumes_and_writes_its_report(songs, tmp_path, monkeypatch):
     monkeypatch.setattr(lstm_song, "variants", _small)
     output = tmp_path / "runs"
