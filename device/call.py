@@ -30,7 +30,7 @@ _MOMENTS = 3  # of the network's memory: early, middle, end
 _LONGER = 1.5  # a call may be so much longer than the longest example, or shorter than the shortest
 _DEEPEST = -4.0  # in spreads under the loudest frame: below is silence, however deep
 # tests/acceptance/call_bar.py measures these: docs/enrol.md.
-LIMIT: Final = 1.33
+LIMIT: Final = 1.28
 _UNLIKE_OUTLINES = 1.11  # median distance between the outlines of two sounds
 _ODD_LIMIT: Final = 1.3 * LIMIT  # for the oddest example of five
 _ORDINARY_OUTLINE: Final = 0.75  # a call whose outline everyday speech comes as near as this is no call

@@ -1,4 +1,4 @@
-"""The wearer's own call: found where it is, quiet elsewhere, refused where it can't work; and one file that keeps it."""
+"""The wearer's own call: found where it is, quiet elsewhere, refused where it can't work; and its one file."""
 
 import json
 import stat
