@@ -64,7 +64,8 @@ class Resampler:
 
     def push(self, frames: NDArray[np.float32], last: bool = False) -> NDArray[np.int16]:
         """Turn frames (n, channels), full scale 1.0, into what samples exist by now; `last` drains it."""
-        mono = frames.mean(axis=1, dtype=np.float32) if frames.shape[1] != 1 else frames[:, 0]
+        channels = frames.shape[1]
+        mono = frames[:, 0] if channels == 1 else frames @ np.full(channels, 1 / channels, np.float32)
         if self._stream is not None:
             mono = self._stream.resample_chunk(np.ascontiguousarray(mono), last=last)
         samples: NDArray[np.int16] = np.clip(np.rint(mono * 32_768.0), -32_768, 32_767).astype(np.int16)

@@ -7,6 +7,7 @@ it is open: what it gets wrong in one direction costs a little CPU, in the other
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from dataclasses import dataclass, replace
 
@@ -17,7 +18,12 @@ from device.audio import SAMPLE_RATE, Chunk
 
 _FRAME_SAMPLES = SAMPLE_RATE // 20  # 50 ms: a syllable fills it, and steady noise is steady over it
 _FOLLOW_EVERY_S = 1.0  # the floor is slow; a quantile for each chunk would cost more than the features
+_FULL_SCALE_POWER = 32_768.0**2
 _SILENCE_DBFS = -96.0  # below one bit of 16: digital silence
+
+_Bands = tuple[float, float]
+"""A level in dBFS as it is, and with the low tones taken down (first difference): there a soft voice stands out
+from the rumble that rules the first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +55,8 @@ class SilenceGate:
         """Sound handed on so far."""
         self.skipped_s = 0.0
         """Sound held back for good so far."""
-        self._floor: NDArray[np.float64] | None = None
-        self._recent: deque[NDArray[np.float64]] = deque()
+        self._floor: _Bands | None = None
+        self._recent: deque[_Bands] = deque()
         self._recent_s = self._followed_s = 0.0
         self._held: deque[Chunk] = deque()
         self._held_s = self._known_s = self._quiet_s = 0.0
@@ -59,7 +65,7 @@ class SilenceGate:
     @property
     def floor_dbfs(self) -> float:
         """The room's noise as the gate knows it now; -96 before it has heard anything."""
-        return float(self._floor[0]) if self._floor is not None else _SILENCE_DBFS
+        return self._floor[0] if self._floor is not None else _SILENCE_DBFS
 
     @property
     def open(self) -> bool:
@@ -73,8 +79,8 @@ class SilenceGate:
         """
         if chunk.gap:
             self._start_anew()
-        frames, mean = _levels_dbfs(chunk.samples)
-        stands_out = self._stands_out(frames)
+        loudest, mean = _levels_dbfs(chunk.samples)
+        stands_out = self._stands_out(loudest)
         self._follow(mean, chunk.seconds)
         self._known_s += chunk.seconds
         self._quiet_s = 0.0 if stands_out else self._quiet_s + chunk.seconds
@@ -99,17 +105,15 @@ class SilenceGate:
         self._recent_s = self._followed_s = self._held_s = self._known_s = self._quiet_s = 0.0
         self._open = True
 
-    def _stands_out(self, frames: NDArray[np.float64]) -> bool:
-        """Whether anything in frames (n, 2) is more than the room's noise."""
+    def _stands_out(self, loudest: _Bands) -> bool:
+        """Whether a chunk whose loudest frame is this loud is more than the room's noise."""
         known = self._parameters
-        if self._floor is None or self._known_s < known.learn_s or not len(frames):
+        if self._floor is None or self._known_s < known.learn_s or loudest[0] > known.never_above_dbfs:
             return True
-        if frames[:, 0].max() > known.never_above_dbfs:
-            return True
-        return bool((frames.max(axis=0) > self._floor + known.margin_db).any())
+        return any(level > floor + known.margin_db for level, floor in zip(loudest, self._floor, strict=True))
 
-    def _follow(self, mean: NDArray[np.float64], seconds: float) -> None:
-        """Let the floor (2,) follow the quietest fifth of the last seconds."""
+    def _follow(self, mean: _Bands, seconds: float) -> None:
+        """Let the floor follow the quietest fifth of the last seconds."""
         self._recent.append(mean)
         self._recent_s += seconds
         while self._recent_s > self._parameters.floor_window_s and len(self._recent) > 1:
@@ -118,11 +122,11 @@ class SilenceGate:
         self._followed_s += seconds
         if self._floor is not None and self._followed_s < _FOLLOW_EVERY_S:
             return
-        quiet = np.quantile(np.array(self._recent), 0.2, axis=0)
-        if self._floor is None or self._known_s < self._parameters.learn_s:
-            self._floor = quiet
-        else:
-            self._floor = np.minimum(quiet, self._floor + self._parameters.floor_rise_db_per_s * self._followed_s)
+        low, high = (sorted(levels)[len(levels) // 5] for levels in zip(*self._recent, strict=True))
+        if self._floor is not None and self._known_s >= self._parameters.learn_s:
+            rise_db = self._parameters.floor_rise_db_per_s * self._followed_s
+            low, high = min(low, self._floor[0] + rise_db), min(high, self._floor[1] + rise_db)
+        self._floor = (low, high)
         self._followed_s = 0.0
 
     def _hold(self, chunk: Chunk) -> None:
@@ -135,22 +139,24 @@ class SilenceGate:
             self.skipped_s += gone.seconds
 
 
-def _levels_dbfs(samples: NDArray[np.int16]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Levels of the 50 ms frames (n, 2) and of the whole (2,): as it is, and with the low tones taken down.
-
-    The second band (first difference) sees a soft voice above the rumble that rules the first.
-    """
+def _levels_dbfs(samples: NDArray[np.int16]) -> tuple[_Bands, _Bands]:
+    """Levels of a chunk's loudest 50 ms frame and of the whole chunk."""
     if not len(samples):
-        return np.zeros((0, 2)), np.full(2, _SILENCE_DBFS)
+        return (_SILENCE_DBFS, _SILENCE_DBFS), (_SILENCE_DBFS, _SILENCE_DBFS)
     frame = min(_FRAME_SAMPLES, len(samples))
     whole = len(samples) // frame * frame
-    sound = samples[:whole].astype(np.float32) / 32_768.0
+    sound = samples[:whole].astype(np.float32)
     sound -= sound.mean()
-    tilted = np.diff(sound, prepend=sound[:1])
-    bands = np.stack([sound, tilted], axis=-1).reshape(-1, frame, 2)
-    power = np.einsum("nfb,nfb->nb", bands, bands) / frame
-    quietest = 10 ** (_SILENCE_DBFS / 10)
-    return (
-        10 * np.log10(np.maximum(power, quietest), dtype=np.float64),
-        10 * np.log10(np.maximum(power.mean(axis=0), quietest), dtype=np.float64),
-    )
+    tilted = np.empty_like(sound)
+    tilted[0] = 0.0
+    np.subtract(sound[1:], sound[:-1], out=tilted[1:])
+    loudest, mean = [], []
+    for band in (sound, tilted):
+        powers = [float(part @ part) / frame for part in band.reshape(-1, frame)]
+        loudest.append(_dbfs(max(powers)))
+        mean.append(_dbfs(sum(powers) / len(powers)))
+    return (loudest[0], loudest[1]), (mean[0], mean[1])
+
+
+def _dbfs(power: float) -> float:
+    return max(_SILENCE_DBFS, 10 * math.log10(max(power, 1e-9) / _FULL_SCALE_POWER))
