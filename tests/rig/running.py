@@ -116,7 +116,7 @@ class Running:
         self.process.terminate()
         return self.process.wait(timeout_s), time.monotonic() - began
 
-    def wait_for(self, kind: str, timeout_s: float = 30.0, **fields: Any) -> dict[str, Any]:
+    def wait_for(self, kind: str, timeout_s: float = 60.0, **fields: Any) -> dict[str, Any]:
         """The first event of a kind with these fields, earlier or still to come."""
         return self.until(
             lambda: next(
@@ -126,7 +126,7 @@ class Running:
             timeout_s,
         )
 
-    def until(self, looked_for: Callable[[], Any], what: str, timeout_s: float = 30.0) -> Any:
+    def until(self, looked_for: Callable[[], Any], what: str, timeout_s: float = 60.0) -> Any:
         """What `looked_for` gives as soon as it gives something."""
         deadline = time.monotonic() + timeout_s
         while not (found := looked_for()):
@@ -145,7 +145,7 @@ class Running:
         # None as well where it ended just now: whoever waits sees that, and its log.
         return answer["state"] if answer else {}
 
-    def hears(self, state: str, timeout_s: float = 40.0) -> dict[str, Any]:
+    def hears(self, state: str, timeout_s: float = 90.0) -> dict[str, Any]:
         """Wait until its hearing is so."""
 
         def look() -> dict[str, Any] | None:
