@@ -54,7 +54,7 @@ class Intake:
         self._pending: list[NDArray[np.float32]] = []
         self._pending_frames = 0
         self._resampler = Resampler(kind.rate_hz)
-        self._heard_at = 0.0
+        self._heard_at = self._given_at = 0.0
         self._gap = True  # nothing came before the first chunk
 
     def put(self, data: bytes) -> None:
@@ -79,8 +79,9 @@ class Intake:
         rest = frames[self._chunk_frames :]
         self._pending, self._pending_frames = [rest], len(rest)
         gap, self._gap = self._gap, False
-        heard_at = self._heard_at - len(rest) / self._kind.rate_hz
-        return Chunk(self._resampler.push(frames[: self._chunk_frames]), heard_at, gap)
+        # Blocks may come in bursts, but time never goes back.
+        self._given_at = max(self._given_at, self._heard_at - len(rest) / self._kind.rate_hz)
+        return Chunk(self._resampler.push(frames[: self._chunk_frames]), self._given_at, gap)
 
     def take_lost_s(self) -> float:
         """Seconds of sound that nobody read in time since the last call."""

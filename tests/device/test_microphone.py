@@ -188,6 +188,8 @@ def test_every_chunk_is_as_long_as_asked_and_nothing_is_lost(rate_hz, chunk_ms, 
         while (chunk := intake.read(0.0)) is not None:
             chunks.append(chunk)
     sound_s = sum(bursts) * BLOCK_MS / 1_000
+    times = [chunk.heard_at for chunk in chunks]
+    assert times == sorted(times)
     assert len(chunks) == int(sound_s * 1_000 + 0.5) // chunk_ms
     if rate_hz == 16_000:
         assert all(len(chunk.samples) == 16 * chunk_ms for chunk in chunks)
