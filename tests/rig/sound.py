@@ -167,6 +167,10 @@ class SoundRig:
         self._pactl("load-module", *self._microphone_module().split())
         self._pactl("set-default-source", "rig_mic")
 
+    def recorders(self) -> int:
+        """How many streams record from this server just now."""
+        return len(self._pactl("list", "short", "source-outputs").splitlines())
+
     def log(self) -> str:
         """What the server said."""
         return "\n".join(path.read_text() for path in self.folder.glob("pulseaudio.log*"))

@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 
+from device.listening import Listening
 from device.microphone import Microphone, list_microphones
 from tests.rig.sound import SoundRig, sound_rig  # noqa: F401
 
@@ -337,3 +338,37 @@ def test_list_and_capture_in_process_without_chatter(sound_rig, monkeypatch, cap
     assert microphone.read(2.0) is not None
     microphone.close()
     assert capfd.readouterr().err == ""
+
+
+def test_pause_releases_the_microphone_and_resume_takes_it_again(sound_rig, monkeypatch):  # noqa: F811
+    """Disarmed, nobody listens: the server has no stream of ours; the silence meanwhile is no fault."""
+    for name, value in sound_rig.environment.items():
+        monkeypatch.setenv(name, value)
+    sound_rig.speak("noise")
+    listening = Listening(Microphone(call_deadline_s=20))
+
+    def read_until(reached: Callable[[], bool]) -> list[bool]:
+        until = time.monotonic() + 60
+        chunks = []
+        while not reached():
+            assert time.monotonic() < until, listening.report
+            chunk = listening.read(0.1)
+            chunks += [chunk.gap] if chunk is not None else []
+        return chunks
+
+    try:
+        read_until(lambda: listening.report.state == "healthy")
+        assert sound_rig.recorders() == 1
+        listening.pause()
+        read_until(lambda: not listening.microphone.opened and sound_rig.recorders() == 0)
+        paused_at = time.monotonic()
+        assert read_until(lambda: time.monotonic() - paused_at > 4) == []
+        assert (listening.report.reasons, listening.report.fault) == (("released",), None)
+        assert not listening.report.deaf
+        listening.resume()
+        gaps = read_until(lambda: listening.report.state == "healthy")
+        assert gaps[0]  # the states start anew
+        assert sound_rig.recorders() == 1
+    finally:
+        listening.close()
+    assert sound_rig.recorders() == 0
