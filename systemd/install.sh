@@ -164,12 +164,14 @@ start_service() {
     run udevadm control --reload || true # a container has no udev
     run udevadm trigger --action=change --subsystem-match=sound --subsystem-match=gpio || true
   fi
+  # A restart would go on counting the restarts of what ran before.
+  run systemctl stop outcry.service || return
+  run systemctl reset-failed outcry.service || true # nothing to reset
   # Not waiting for systemctl: it would wait for ever for a service that is started again and again.
-  local before starts end=$((SECONDS + ready_s))
-  before=$(unit InvocationID)
-  run systemctl restart --no-block outcry.service || return
+  run systemctl start --no-block outcry.service || return
   [ "$dry" = no ] || return 0
-  until [ "$(unit ActiveState)" = active ] && [ "$(unit InvocationID)" != "$before" ]; do
+  local starts end=$((SECONDS + ready_s))
+  until [ "$(unit ActiveState)" = active ]; do
     [ $SECONDS -lt $end ] && [ "$(unit ActiveState)" != failed ] && [ "$(unit NRestarts)" -lt 3 ] || return
     sleep 0.5
   done

@@ -119,10 +119,12 @@ def install(root: Path, wheelhouse: Path, recording: Path, cpuinfo: Path) -> Non
         "unshare", "--mount", "bash", "-ec",
         'mount -t proc proc "$1/proc"; mount --bind "$2" "$1/proc/cpuinfo"; mount -t sysfs sysfs "$1/sys"; '
         'mount -t tmpfs tmpfs "$1/run"; '
-        'QEMU_CPU=cortex-a72 chroot "$1" /root/wheelhouse/systemd/install.sh >&2',
+        'QEMU_CPU=cortex-a72 PIP_NO_COMPILE=1 chroot "$1" /root/wheelhouse/systemd/install.sh >&2',
         "-", root, cpuinfo,
     )  # fmt: skip
     shutil.rmtree(root / "root/wheelhouse")
+    if sys.version_info[:2] == (3, 11):  # Debian 12's bytecode, made without qemu
+        sh(sys.executable, "-m", "compileall", "-q", root / "opt/outcry/releases")
     config = root / "etc/outcry/config.toml"
     text = config.read_text()
     for old, new in CONFIG.items():

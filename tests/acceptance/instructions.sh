@@ -21,7 +21,7 @@ import sys
 import numpy as np
 import soundfile
 
-for seconds in (10, 30):
+for seconds in (5, 15):
     noise = np.random.default_rng(1).normal(0, 0.1, seconds * 16_000)
     soundfile.write(f"{sys.argv[1]}/{seconds}.wav", noise, 16_000, subtype="PCM_16")
 EOF
@@ -34,14 +34,14 @@ count() { # count SECONDS
 model=()
 [ $# -eq 0 ] || model=(--model "$1")
 
-short=$(count 10)
-long=$(count 30)
+short=$(count 5)
+long=$(count 15)
 "$python" - "$short" "$long" <<'EOF'
 import sys
 
 short, long = map(int, sys.argv[1:])
-per_second = (long - short) / 20
-print(f"10 s: {short:,} instructions; 30 s: {long:,}; a second of sound: {per_second / 1e6:.1f} M")
+per_second = (long - short) / 10
+print(f"5 s: {short:,} instructions; 15 s: {long:,}; a second of sound: {per_second / 1e6:.1f} M")
 # Cortex-A53 in a Pi Zero 2 W: 1 GHz, in order, two at a time at best; interpreters and NumPy reach about 0.6 a cycle.
 # Twice as many instructions where AVX2 does eight numbers at once and NEON four.
 for factor, per_cycle in ((1.0, 0.8), (1.5, 0.6), (2.0, 0.4)):
