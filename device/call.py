@@ -33,7 +33,7 @@ _DEEPEST = -4.0  # in spreads under the loudest frame: below is silence, however
 LIMIT: Final = 1.28
 _UNLIKE_OUTLINES = 1.11  # median distance between the outlines of two sounds
 _ODD_LIMIT: Final = 1.3 * LIMIT  # for the oddest example of five
-_ORDINARY_OUTLINE: Final = 0.75  # a call whose outline everyday speech comes as near as this is no call
+_ORDINARY_OUTLINE: Final = 0.82  # a call whose outline everyday speech comes as near as this is no call
 
 Memory = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 """The network's states (steps, units) over frames (n, F) heard alone: `Network.memory`."""

@@ -9,7 +9,10 @@ half of the neutral clips. Then a stream is played through the device's own road
   brought to the wearer's own level;
 * television: `Speech/` (read English, prompts, parent and child) at the wearer's level, one file after the other;
 * shouting: the wearer's own angry and fearful clips, over and over, brought to the ordinary level;
-* own: the wearer's own neutral, sad, happy and disgusted clips, which is what should be learned.
+* own: the wearer's own neutral clips, which is what should be learned.
+
+Each is played twice: with the danger that the device hears in it, and *blind*, as if it heard none, so that likeness
+and the bounds stand alone.
 
 Told are the share of stretches taken for the wearer, how far the means went (in units of the view's spread: the
 farthest, and the root mean square), and the danger AUC on the speaker's other clips before and after. `worst` moves
@@ -31,9 +34,11 @@ from sklearn.metrics import roc_auc_score
 from device import chosen, golden, package
 from device.audio import read_samples
 from device.config import Config
+from device.decision import Decider
 from device.features import features
 from device.learning import Apprentice, LearningRules, drift
 from device.network import Network
+from device.road import decision_parameters
 from device.view import LEVEL, VOICING
 from device.wearer import Learner, Wearer
 from training.index import build_index
@@ -77,15 +82,28 @@ def played(clips: list[Frames], level: float) -> Iterator[Frames]:
             yield moved
 
 
-def learn_from(
-    clips: list[Frames], wearer: Wearer, network: Network, hours: float, release: float
-) -> tuple[Wearer, float]:
-    """What is known after so many hours of these clips, with the judgement of the road; and the share taken."""
-    view = network.package.manifest.view
-    apprentice = Apprentice(wearer, view, release / 2)
+def danger_in(clips: list[Frames], wearer: Wearer, network: Network) -> list[float]:
+    """The danger that keeps from learning, of each clip in one round: as hearing.py has it."""
     network.wear(wearer)
+    decider = Decider(decision_parameters(network.package.manifest, Config()))
+    most, now = [], 0.0
+    for clip in next_round(clips, wearer.means[LEVEL]):
+        heard = [0.0]
+        for posterior in network.push(clip):
+            now += network.seconds_per_step
+            heard.append(max(decider.update(now, posterior.danger).score, posterior.danger / 2))
+        most.append(max(heard))
+    return most
+
+
+def learn_from(
+    clips: list[Frames], wearer: Wearer, network: Network, hours: float, danger: list[float]
+) -> tuple[Wearer, float]:
+    """What is known after so many hours of these clips; and the share of stretches taken for the wearer."""
+    view = network.package.manifest.view
+    release = decision_parameters(network.package.manifest, Config()).release
+    apprentice = Apprentice(wearer, view, release / 2)
     level = wearer.means[LEVEL]
-    danger = [np.array([p.danger for p in network.push(clip)]) for clip in next_round(clips, level)]
     now, taken, judged, known = 0.0, 0, 0, wearer
     stream = played(clips, level)
     turn = 0
@@ -98,7 +116,7 @@ def learn_from(
             judged += 1
             taken += apprentice.is_the_wearer(mean)
         now += len(frames) / 100
-        apprentice.judged(now, float(danger[at].max(initial=0.0)), calm=True)
+        apprentice.judged(now, danger[at], calm=True)
         known = apprentice.grown(now) or known
     return known, taken / max(1, judged)
 
@@ -122,7 +140,7 @@ def main() -> None:
     wanted = parser.parse_args()
     found = package.load(wanted.model) if wanted.model else chosen.in_force(Config())
     network = golden.open_network(found)
-    view, release = found.manifest.view, found.manifest.decision.sensitivities["balanced"].release
+    view = found.manifest.view
     corpus = Corpus(wanted.corpora)
     television = [
         corpus.frames(str(file.relative_to(wanted.corpora)))
@@ -130,7 +148,7 @@ def main() -> None:
         for file in sorted((wanted.corpora / "Speech" / kind).rglob("*.opus"))[::24]
     ]
     print(f"{found.manifest.identity}, {wanted.hours:g} h a stream")
-    print(f"{'speaker':<14} {'stream':<11} {'taken':>6} {'farthest':>8} {'rms':>6} {'AUC before':>10} {'after':>6}")
+    print(f"{'speaker':<14} {'stream':<17} {'taken':>6} {'farthest':>8} {'rms':>6} {'AUC before':>10} {'after':>6}")
     changes: dict[str, list[float]] = {}
     held_out = [f"{name}/{one}" for name in ("CREMA-D", "RAVDESS") for part in HELD_OUT[name].values() for one in part]
     for speaker in held_out[: wanted.speakers]:
@@ -148,10 +166,14 @@ def main() -> None:
             "people": [corpus.frames(p) for p in others],
             "television": television,
             "shouting": [frames for frames, bad in judged if bad],
-            "own": [corpus.frames(p) for p in rest + corpus.of(speaker, CALM[1:], 24)],
+            "own": [corpus.frames(p) for p in rest],
         }
         before = auc(network, wearer, judged)
-        ends = {name: learn_from(clips, wearer, network, wanted.hours, release) for name, clips in streams.items()}
+        ends = {}
+        for name, clips in streams.items():
+            danger = danger_in(clips, wearer, network)
+            ends[name] = learn_from(clips, wearer, network, wanted.hours, danger)
+            ends[f"{name}, blind"] = learn_from(clips, wearer, network, wanted.hours, [0.0] * len(clips))
         toward = Learner()
         for frames in streams["people"]:
             toward.push(frames)
@@ -165,11 +187,11 @@ def main() -> None:
             changes.setdefault(name, []).append(after - before)
             rms = float(np.sqrt(np.mean(off**2)))
             print(
-                f"{speaker:<14} {name:<11} {share:6.2f} {np.abs(off).max():8.3f} {rms:6.3f} {before:10.3f} {after:6.3f}"
+                f"{speaker:<14} {name:<17} {share:6.2f} {np.abs(off).max():8.3f} {rms:6.3f} {before:10.3f} {after:6.3f}"
             )
     for name, each in changes.items():
         print(
-            f"{name:<11} danger AUC changes by {100 * np.mean(each):+.2f} points (worst speaker {100 * min(each):+.2f})"
+            f"{name:<17} danger AUC changes by {100 * np.mean(each):+.2f} points (worst speaker {100 * min(each):+.2f})"
         )
 
 
