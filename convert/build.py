@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convert.card import card
-from convert.fold import fold
+from convert.fold import FoldedNetwork, fold
 from convert.golden import golden_arrays, no_posteriors, packed, tolerance
 from convert.pack import write
 from convert.quantise import QuantisedNetwork, quantise, roll_out
@@ -63,7 +63,8 @@ def build(run: RunFolder, output: Path, label: Label, stream: Stream | None = No
     view = run.view()
     graph = StepGraph(fold(run.model()), stream.batch, stream.frames_per_step)
     decision, classes = _decision(run), _classes(run, graph)
-    quantised = quantise(graph, roll_out(graph, windows(run.calibration(), view)))
+    heard = typical(graph.network, windows(run.calibration(), view))
+    quantised = quantise(graph, roll_out(graph, heard))
     made = time.gmtime(int(os.environ.get("SOURCE_DATE_EPOCH", time.time())))
     manifest = Manifest(
         name=label.name,
@@ -93,6 +94,20 @@ def windows(clips: Clips, view: ViewParameters) -> list[NDArray[np.float32]]:
     parts = [clip[sounding(clip)][:_LONGEST_WINDOW_FRAMES] for clip in clips]
     views = [View(view, part.mean(axis=0) if i % 2 else None).push(part) for i, part in enumerate(parts)]
     return sorted(views, key=len)
+
+
+def typical(network: FoldedNetwork, heard: list[NDArray[np.float32]]) -> list[NDArray[np.float32]]:
+    """The half of the windows without extremes.
+
+    Int8 spans what it is calibrated on, and a few outliers would make every other step coarser. What lies beyond
+    saturates, as the gates behind it do. Raises BadDataError where no window is as long as a step.
+    """
+    usable = [window for window in heard if len(window) >= network.stride]
+    if not usable:
+        raise BadDataError("calibration: no window is as long as a step of the network")
+    peaks = np.stack([network.peaks(window) for window in usable])
+    extreme = (peaks / np.median(peaks, axis=0)).max(axis=1)
+    return [window for window, one in zip(usable, extreme, strict=True) if one <= np.median(extreme)]
 
 
 def _decision(run: RunFolder) -> DecisionDefaults:

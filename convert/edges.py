@@ -21,6 +21,8 @@ _SAME_SCALE = 1e-4
 _NAMES = {v: k for k, v in vars(schema.BuiltinOperator).items() if not k.startswith("_")}
 _TYPES = {v: k for k, v in vars(schema.TensorType).items() if not k.startswith("_")}
 _EDGES = ("QUANTIZE", "DEQUANTIZE")
+# There a step of the answer in int8 (1/256, 1/128) is not reached any more.
+_FLAT_BEYOND = {"LOGISTIC": 6.5, "TANH": 3.5}
 
 
 @dataclass(frozen=True)
@@ -82,6 +84,23 @@ class Flatbuffer:
         """What the float `input` is quantised to by the graph's first operator."""
         edge = next(op for op in self._graph.operators if op.inputs[0] == self._graph.inputs[0])
         return self._quantisation(edge.outputs[0], "input")
+
+    def narrow_saturated(self) -> None:
+        """Spend no steps of int8 where LOGISTIC and TANH are flat: their inputs, sums, saturate there anyway."""
+        for op in self._graph.operators:
+            limit = _FLAT_BEYOND.get(self._name(op))
+            if limit is None:
+                continue
+            (source,) = (o for o in self._graph.operators if op.inputs[0] in o.outputs)
+            readers = sum(op.inputs[0] in o.inputs for o in self._graph.operators)
+            # The scale of a sum is free; that of most other operators is bound to their inputs' or to their bias.
+            if self._name(source) != "ADD" or readers != 1:
+                continue
+            found = self._graph.tensors[op.inputs[0]].quantization
+            scale, zero_point = float(found.scale[0]), int(found.zeroPoint[0])
+            low, high = max((-128 - zero_point) * scale, -limit), min((127 - zero_point) * scale, limit)
+            found.scale = np.array([(high - low) / 255], np.float32)
+            found.zeroPoint = np.array([round(-128 - low / float(found.scale[0]))], np.int64)
 
     def check_int8(self) -> None:
         """Raise BadDataError with the operator's name where one computes in float, or is no builtin."""

@@ -76,6 +76,7 @@ def quantise(graph: StepGraph, pairs: list[Pair]) -> QuantisedNetwork:
     """The graph as int8 .tflite; raises BadDataError for a float operator or a state with two scales."""
     flatbuffer = Flatbuffer(_convert(graph, pairs))
     states = flatbuffer.cut_state_edges(list(graph.state_shapes))
+    flatbuffer.narrow_saturated()
     flatbuffer.check_int8()
     return QuantisedNetwork(
         flatbuffer.content(), flatbuffer.input_quantisation(), states, tuple(flatbuffer.operators())
