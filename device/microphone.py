@@ -121,9 +121,7 @@ class Microphone:
             self.format, self._intake = wanted, intake
             logger.info("listening to %s at %s", info, wanted)
             return
-        raise MissingInputError(
-            f"microphone {info} can't be opened ({refusals[0]}); check it with `arecord -L`"
-        )
+        raise MissingInputError(f"microphone {info} can't be opened ({refusals[0]}); check it with `arecord -L`")
 
     def read(self, timeout_s: float) -> Chunk | None:
         """Give the next chunk, or None when the rest of it has not come in time; what has come is kept.
@@ -202,9 +200,7 @@ def _enumerated() -> pyaudio.PyAudio:
     return pyaudio.PyAudio()
 
 
-def _open_stream(
-    audio: pyaudio.PyAudio, info: MicrophoneInfo, wanted: StreamFormat, intake: Intake
-) -> pyaudio.Stream:
+def _open_stream(audio: pyaudio.PyAudio, info: MicrophoneInfo, wanted: StreamFormat, intake: Intake) -> pyaudio.Stream:
     return audio.open(
         rate=wanted.rate_hz,
         channels=wanted.channels,

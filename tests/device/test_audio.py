@@ -192,9 +192,7 @@ def test_an_implausible_rate(tmp_path):
         Recording(tmp_path / "clip.wav")
 
 
-@pytest.mark.skipif(
-    os.geteuid() == 0 and not Path("/usr/bin/setpriv").exists(), reason="root reads everything"
-)
+@pytest.mark.skipif(os.geteuid() == 0 and not Path("/usr/bin/setpriv").exists(), reason="root reads everything")
 def test_a_file_that_may_not_be_read(tmp_path):
     path = tmp_path / "secret.wav"
     soundfile.write(path, tone(SAMPLE_RATE), SAMPLE_RATE)
