@@ -372,3 +372,21 @@ def test_pause_releases_the_microphone_and_resume_takes_it_again(sound_rig, monk
     finally:
         listening.close()
     assert sound_rig.recorders() == 0
+
+
+def test_opening_again_and_again_leaves_nothing_behind(sound_rig, monkeypatch):  # noqa: F811
+    """A device that has looked for its microphone for a week has no more threads and files than at the start."""
+    for name, value in sound_rig.environment.items():
+        monkeypatch.setenv(name, value)
+    sound_rig.speak("noise")
+    microphone = Microphone(call_deadline_s=20)
+    held = []
+    for round_ in range(20):
+        microphone.open()
+        assert microphone.read(5.0) is not None
+        if round_ % 2:
+            microphone.close()
+            held.append((len(os.listdir("/proc/self/fd")), threading.active_count()))
+        else:
+            microphone.close_stream()
+    assert held[-1] <= held[1]
