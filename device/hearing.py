@@ -212,10 +212,8 @@ class Hearing:
 
     def _learn_on(self, apprentice: Apprentice, heard: Heard) -> None:
         assert self._pupillage is not None
-        # The bar is half the release threshold for what is smoothed; a single step may reach the whole of it.
-        step = heard.posterior.danger / 2 if heard.posterior is not None else 0.0
         calm = self._pupillage.calm() and not heard.decision.danger and not self.enrolling
-        apprentice.judged(heard.t_s, max(heard.decision.score, step), calm=calm)
+        apprentice.judged(heard.t_s, heard.decision.score, calm=calm)
         grown = apprentice.grown(heard.t_s)
         if grown is not None:
             # The same apprentice goes on: it must not forget when the last danger was.

@@ -91,7 +91,7 @@ def danger_in(clips: list[Frames], wearer: Wearer, network: Network) -> list[flo
         heard = [0.0]
         for posterior in network.push(clip):
             now += network.seconds_per_step
-            heard.append(max(decider.update(now, posterior.danger).score, posterior.danger / 2))
+            heard.append(decider.update(now, posterior.danger).score)
         most.append(max(heard))
     return most
 
