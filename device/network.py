@@ -1,8 +1,10 @@
 """Frames in, posteriors out: the graph of a package over LiteRT or tflite-runtime.
 
 Windows run staggered: each restarts after `window_steps` steps, the next one `hop_steps` later, so that there
-is always one that has heard the last seconds and none that drags a whole day along. What a window says is
-the mean of its steps' logits, weighted by the exponential of the network's own attention logit.
+is always one that has heard the last seconds and none that drags a whole day along. What a step says is the
+mean of its outputs' logits, weighted by the exponential of the network's own attention logit, in the oldest
+window; `decision.py` averages over steps, which measured better than to pool a window (docs/experiments.md).
+What a whole clip says is the mean over all its outputs, weighted alike.
 """
 
 from __future__ import annotations
@@ -49,27 +51,11 @@ def _runtime() -> ModuleType:
     raise OutcryError("no runtime for the network: install ai-edge-litert (or tflite-runtime 2.14)")
 
 
-class _Pools:
-    """The weighted means of the logits of several windows."""
-
-    def __init__(self, windows: int, outputs: int) -> None:
-        self._sums = np.zeros((windows, outputs))
-        self._weights = np.zeros(windows)
-
-    def restart(self, window: int) -> None:
-        """Forget one window's logits."""
-        self._sums[window] = self._weights[window] = 0.0
-
-    def add(self, logits: NDArray[np.float32]) -> None:
-        """Count in logits (windows, n, outputs + 1), the last column the attention's."""
-        attention = np.minimum(np.maximum(logits[:, :, -1], -_ATTENTION_LIMIT), _ATTENTION_LIMIT)
-        weights = np.exp(attention.astype(np.float64))
-        self._sums += (weights[:, None, :] @ logits[:, :, :-1])[:, 0]
-        self._weights += weights.sum(axis=1)
-
-    def mean(self, window: int) -> NDArray[np.float64]:
-        """One window's mean; zeros before its first logits."""
-        return np.asarray(self._sums[window] / max(self._weights[window], 1e-12))
+def pooled(logits: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Mean of logits (n, outputs + 1) over n, weighted by the exponential of the last column: (outputs,)."""
+    attention = np.minimum(np.maximum(logits[:, -1], -_ATTENTION_LIMIT), _ATTENTION_LIMIT)
+    weights = np.exp(attention.astype(np.float64))
+    return np.asarray(weights @ logits[:, :-1] / weights.sum())
 
 
 class Network:
@@ -141,7 +127,6 @@ class Network:
         self._step = 0
         self._states = [state.copy() for state in self._initial]
         self._views = Views(self.package.manifest.view, self._means, windows=geometry.batch)
-        self._pools = _Pools(geometry.batch, self._classes + 1)
 
     def push(self, frames: NDArray[np.float32]) -> list[Posterior]:
         """Take frames (n, F); the posterior after each step that became whole, oldest first."""
@@ -159,15 +144,14 @@ class Network:
             age = self._step - geometry.hop_steps * (window + 1)
             if age >= 0 and age % geometry.window_steps == 0:
                 self._restart(window)
-        self._pools.add(self._invoke(self._views.push(frames)))
+        logits = self._invoke(self._views.push(frames))
         # The oldest window is the next one to restart.
         oldest = (self._step // geometry.hop_steps) % geometry.batch
         self._step += 1
-        return self._posterior(self._pools.mean(oldest), self._step * geometry.frames_per_step - 1)
+        return self._posterior(pooled(logits[oldest]), self._step * geometry.frames_per_step - 1)
 
     def _restart(self, window: int) -> None:
         self._views.restart(window)
-        self._pools.restart(window)
         for state, initial in zip(self._states, self._initial, strict=True):
             state[window] = initial[window]
 
@@ -210,7 +194,7 @@ class Network:
         return np.asarray((np.stack(told).astype(np.float32) - self._zeros) * self._scales)
 
     def _posterior(self, mean: NDArray[np.float64], frame: int) -> Posterior:
-        """What the mean logits (C + 1,) of a window say."""
+        """What mean logits (C + 1,) say."""
         calibration = self._calibration
         scores = np.exp((mean[: self._classes] - mean[: self._classes].max()) / calibration.temperature)
         emotions = (scores / scores.sum()).astype(np.float32)
@@ -229,12 +213,11 @@ class Network:
         span = frames[sounding(frames)]
         spare = -len(span) % stride if len(span) < stride else 0
         span = np.concatenate([span, np.repeat(span[-1:], spare, axis=0)])
-        pool = _Pools(1, self._classes + 1)
         windows = [span[at : at + _CLIP_FRAMES] for at in range(0, len(span), _CLIP_FRAMES)]
+        told: list[NDArray[np.float32]] = []
         for at in range(0, len(windows), geometry.batch):
-            for logits in self._side_by_side(windows[at : at + geometry.batch], stride):
-                pool.add(logits[None])
-        return self._posterior(pool.mean(0), len(frames) - 1)
+            told += self._side_by_side(windows[at : at + geometry.batch], stride)
+        return self._posterior(pooled(np.concatenate(told)), len(frames) - 1)
 
     def _side_by_side(self, windows: list[NDArray[np.float32]], stride: int) -> list[NDArray[np.float32]]:
         """Logits of each window (frames (n, F)), all of them from their start; the stream is left as it was."""

@@ -23,7 +23,7 @@ from convert.run_folder import RunFolder
 from convert.run_folder import Stream as Scheme
 from device.decision import DecisionParameters
 from device.features import FRAMES_PER_SECOND
-from device.network import Network, Posterior
+from device.network import Network
 from device.package import load
 from training.decide import Stream, Track, listen, score, streams
 from training.index import build_index
@@ -36,12 +36,12 @@ SMOOTH_S = 1.2
 
 @dataclass(frozen=True)
 class Named:
-    """A scheme; `continuous`: the state is never restarted and only the last steps' posteriors are averaged."""
+    """A scheme; `pools`: what a window says is pooled since its start, not the last step's alone."""
 
     name: str
     windows: int
     window_s: float
-    continuous: bool = False
+    pools: bool = False
 
     def stream(self) -> Scheme:
         """The package's stream.json."""
@@ -50,19 +50,30 @@ class Named:
 
 
 SCHEMES = (
-    *(Named(f"staggered, 2 windows of {s:.1f} s", 2, s) for s in (1.6, 2.4, 3.2, 4.8)),
-    Named("staggered, 3 windows of 2.4 s", 3, 2.4),
-    Named("one window of 2.4 s, restarted", 1, 2.4),
-    Named("continuous, posteriors averaged", 1, 2000.0, continuous=True),
+    *(Named(f"2 windows of {s:.1f} s, pooled since their start", 2, s, pools=True) for s in (1.6, 2.4, 4.8)),
+    *(Named(f"2 windows of {s:.1f} s, the last step alone", 2, s) for s in (2.4, 4.8, 9.6, 19.2)),
+    Named("never restarted, the last step alone", 1, 2000.0),
 )
 
 
-class _Continuous(Network):
-    """Never restarts; what a step says is what its own logits say."""
+class _Pooling(Network):
+    """Says what all steps since the oldest window's start say together, weighted by their attention."""
 
-    def _take(self, frames: np.ndarray) -> Posterior:
-        self._pools.restart(0)
-        return super()._take(frames)
+    def reset(self) -> None:
+        super().reset()
+        self._told: list[list[np.ndarray]] = [[] for _ in range(self.package.manifest.geometry.batch)]
+
+    def _restart(self, window: int) -> None:
+        super()._restart(window)
+        self._told[window] = []
+
+    def _invoke(self, view: np.ndarray) -> np.ndarray:
+        logits = super()._invoke(view)
+        for told, new in zip(self._told, logits, strict=True):
+            told.append(new)
+        oldest = (self._step // self.package.manifest.geometry.hop_steps) % len(self._told)
+        # The step's own logits give way to all of the window's, which `Network` then pools.
+        return np.repeat(np.concatenate(self._told[oldest])[None], len(self._told), axis=0)
 
 
 def row_of(scheme: Named, network: Network, heard: Sequence[Stream]) -> dict[str, object]:
@@ -109,7 +120,7 @@ def main(run: Path, corpora: Path | None) -> None:
     with tempfile.TemporaryDirectory() as folder:
         for number, scheme in enumerate(SCHEMES):
             made = build(RunFolder(run), Path(folder), Label("scheme", str(number), LICENCE), scheme.stream())
-            kind = _Continuous if scheme.continuous else Network
+            kind = _Pooling if scheme.pools else Network
             told.append(row_of(scheme, kind(load(made.directory)), heard))
     table = pd.DataFrame(told)
     click.echo("| " + " | ".join(table.columns) + " |\n|" + " --- |" * len(table.columns))
