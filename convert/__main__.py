@@ -104,7 +104,7 @@ def verify(  # noqa: PLR0917 (click hands its options over by name)
     if tflite_runtime:
         engines.append(Engine("tflite-runtime", "xnnpack", tflite_runtime))
     if arm64:
-        engines.append(Engine("LiteRT, XNNPACK, arm64 (qemu)", "xnnpack", "/usr/bin/python3", arm64))
+        engines.append(Engine("LiteRT, arm64 (qemu)", "xnnpack", "/usr/bin/python3", arm64, most=60))
     found = verify(load(package), RunFolder(run_folder), engines, list(recordings))
     command = f"python -m convert verify {package} --run RUN" + " --tflite-runtime PYTHON" * bool(tflite_runtime)
     click.echo(write_report(found, report, command + " --arm64 ROOT" * bool(arm64)))

@@ -31,6 +31,7 @@ class Engine:
     kernels: str
     python: str = sys.executable
     root: Path | None = None
+    most: int | None = None  # clips that are asked, spread over all; an emulated processor is a hundred times slower
 
     def ask(self, package: Path, clips: Clips) -> dict[str, Any]:
         """What `convert.answers` says of the clips; raises BadDataError where it fails."""

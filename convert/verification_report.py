@@ -35,8 +35,8 @@ def _page(found: Verification, identity: str, command: str) -> str:
         "",
         "**Every bar is met.**" if not missed else "**Missed:** " + "; ".join(missed) + ".",
         "",
-        "| engine | agreement | mean error | greatest error | danger, mean error | accuracy | loss, points |",
-        "| --- | --- | --- | --- | --- | --- | --- |",
+        "| engine | clips | agreement | mean error | greatest error | danger, mean error | accuracy | loss, points |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- |",
         *[_accuracy_row(c) for c in found.comparisons],
         "",
         "Agreement: of the most probable class. Errors: of the probabilities. Bars: agreement 0.99, mean error 0.01, "
@@ -78,8 +78,8 @@ def _page(found: Verification, identity: str, command: str) -> str:
 
 def _accuracy_row(c: Comparison) -> str:
     return (
-        f"| {c.engine} | {c.agreement:.4f} | {c.mean_error:.4f} | {c.greatest_error:.3f} | {c.danger_error:.4f} "
-        f"| {c.accuracy:.4f} | {100 * c.accuracy_loss:+.2f} |"
+        f"| {c.engine} | {c.clips} | {c.agreement:.4f} | {c.mean_error:.4f} | {c.greatest_error:.3f} "
+        f"| {c.danger_error:.4f} | {c.accuracy:.4f} | {100 * c.accuracy_loss:+.2f} |"
     )
 
 
@@ -105,7 +105,10 @@ def _stream_lines(found: Verification) -> list[str]:
     first = found.comparisons[0]
     lines = ["The first minute as a stream, danger and emotions of every step, beside the first engine:", ""]
     for c in found.comparisons[1:]:
-        apart = np.abs(c.stream - first.stream)
+        steps = min(len(c.stream), len(first.stream))
+        if c.clips != first.clips:
+            continue  # it heard other clips one after the other
+        apart = np.abs(c.stream[:steps] - first.stream[:steps])
         lines.append(f"* {c.engine}: {apart.mean():.4f} apart on average, {apart.max():.3f} at most")
     if found.replays:
         lines += ["", "`outcry replay` of recordings, events and decisions beside the first engine:", ""]
