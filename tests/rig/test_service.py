@@ -8,6 +8,7 @@ import socket
 import statistics
 import subprocess
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -207,7 +208,7 @@ def test_a_killed_service_loses_no_alert_and_every_duplicate_is_recognisable(tmp
     with broker.subscriber() as heard, Running(tmp_path / "d", config, with_password(sound)) as device:
         for number in range(8):
             sound.say(HELP)
-            device.until(lambda: any(is_new_alert(e, committed) for e in device.events), "a new alert")
+            device.until(partial(new_alerts, device, set(committed)), "a new alert")
             # Between the commit, which precedes standard output, and the PUBACK lie a few milliseconds.
             time.sleep(moments.choice((0.0, 0.003, 0.01, 0.03, 0.1)))
             device.kill()
@@ -227,8 +228,8 @@ def test_a_killed_service_loses_no_alert_and_every_duplicate_is_recognisable(tmp
         assert committed <= arrived.keys()
 
 
-def is_new_alert(event: dict, known: set[str]) -> bool:
-    return event["kind"] == "alert" and event["id"] not in known
+def new_alerts(device: Running, known: set[str]) -> set[str]:
+    return {event["id"] for event in device.events if event["kind"] == "alert"} - known
 
 
 def end_alert(device: Running, broker: BrokerRig, number: int) -> None:
