@@ -155,9 +155,11 @@ def _claim(page: Report, records: Records) -> None:
         )
     base = of(records, "base")
     if base and (fitted := _mean(base, "training_accuracy")) < 0.95:
+        how = base[0]["settings"]
         page.note(
             f"Our base model overfits less than the paper's: it reaches {100 * fitted:.1f} % on what it learned, "
-            "theirs almost 100 %. It was not weakened: this is what 50 epochs of batch 64 give on these data."
+            "theirs almost 100 %. It was not weakened: this is what "
+            f"{how.get('epochs', 50)} epochs of batch {how.get('batch', 64)} give on these data."
         )
     page.text(
         "The paper says that the enhanced model is better across all metrics. In its own table sad's precision falls",
