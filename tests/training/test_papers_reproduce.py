@@ -2,6 +2,7 @@
 
 import json
 import re
+import zlib
 
 import keras
 import numpy as np
@@ -102,7 +103,7 @@ def test_a_tree_without_songs_is_told_in_one_line(songs, tmp_path):
     speech = songs / "RAVDESS" / "Audio_Speech_Actors_01-24" / "Actor_01"
     for path in sorted((songs / "RAVDESS").rglob("*.wav")):
         target = speech / path.name.replace("03-02-", "03-01-", 1)
-        target.parent.mkdir(exist_ok=True)
+        target.parent.mkdir(parents=True, exist_ok=True)
         path.rename(target)
     with pytest.raises(OutcryError, match="none of RAVDESS") as told:
         CliRunner().invoke(
@@ -125,15 +126,12 @@ def iemocap(tmp_path, monkeypatch):
             dialogue = f"Ses{session}{sex}_impro01"
             turns = []
             for code, count in takes.items():
-                for take in range(count):
+                for _ in range(count):
                     turn = f"{dialogue}_{sex}{len(turns):03d}"
                     turns.append(f"[6.29 - 8.23]\t{turn}\t{code}\t[2.5000, 2.5000, 2.5000]")
                     folder = root / "IEMOCAP" / f"Session{int(session)}"
-                    _sing(
-                        folder / "sentences" / "wav" / dialogue / f"{turn}.wav",
-                        pitches[code],
-                        int(session) + take + len(turns),
-                    )
+                    path = folder / "sentences" / "wav" / dialogue / f"{turn}.wav"
+                    _sing(path, pitches[code], zlib.crc32(turn.encode()))
             table = folder / "dialog" / "EmoEvaluation" / f"{dialogue}.txt"
             table.parent.mkdir(parents=True, exist_ok=True)
             table.write_text("% header\n\n" + "\n\n".join(turns) + "\n")
