@@ -28,11 +28,10 @@ root() { # root DEBIAN SUITE
 }
 
 site() { # site PYTHON: a directory with outcry of this tree and its wheels for arm64
-  local old=$cache/arm-$1 tags=() tag
+  local old=$cache/arm-$1 wheel
   [ -d "$old" ] || OUTCRY_PYTHON=$python "$tree/systemd/wheelhouse.sh" --arch aarch64 --python "$1" --output "$old"
-  for tag in 2_34 2_31 2_28 2_27 2_26 2_17; do tags+=(--platform "manylinux_${tag}_aarch64"); done
-  "$python" -m pip install --quiet --no-deps --no-index --target "$work/site-$1" --only-binary=:all: --implementation cp \
-    --python-version "$1" --abi "cp${1/./}" --abi abi3 --abi none "${tags[@]}" --platform manylinux2014_aarch64 "$old"/wheels/*.whl
+  # Unpacked, not installed: pip refuses wheels for another Python than its own.
+  for wheel in "$old"/wheels/*.whl; do "$python" -m zipfile -e "$wheel" "$work/site-$1"; done
   # the tree's own code of today, not that of the wheelhouse
   rm -rf "$work/site-$1/device"
   cp -r "$tree/device" "$work/site-$1/device"
