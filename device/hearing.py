@@ -186,7 +186,7 @@ class Hearing:
         if self._pupillage is None or wearer is None:
             self._apprentice = None
         elif self._apprentice is None or wearer is not self._taught:
-            low_bar = self.road.decider.parameters.release / 2
+            low_bar = self.road.decider.parameters.release
             self._apprentice = Apprentice(wearer, self.road.network.package.manifest.view, low_bar)
         self._taught = wearer
 

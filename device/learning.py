@@ -51,7 +51,7 @@ class LearningRules:
     """A stretch weighs as its share of this much voice."""
     most_per_hour: float = 0.04
     """How far each mean may move in an hour, in units of the view's spread."""
-    most_in_all: float = 0.2
+    most_in_all: float = 0.15
     """How far each mean may ever be from what was calibrated, in the same units."""
 
 

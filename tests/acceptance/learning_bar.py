@@ -102,7 +102,7 @@ def learn_from(
     """What is known after so many hours of these clips; and the share of stretches taken for the wearer."""
     view = network.package.manifest.view
     release = decision_parameters(network.package.manifest, Config()).release
-    apprentice = Apprentice(wearer, view, release / 2)
+    apprentice = Apprentice(wearer, view, release)
     level = wearer.means[LEVEL]
     now, taken, judged, known = 0.0, 0, 0, wearer
     stream = played(clips, level)
