@@ -92,13 +92,24 @@ class Road:
 
     def reset(self) -> None:
         """Start anew, as after a gap: what was heard before says nothing of what comes."""
+        self.decider.reset()
+        self._begin()
+        self._decided_s = -float("inf")
+
+    def _begin(self) -> None:
+        """The next sample is the first of what is heard."""
         self._features.reset()
         self.network.reset()
-        self.decider.reset()
-        self._samples = 0
         for ear in self.ears:
             ear.reset()
-        self._decided_s = -float("inf")
+        self._samples = 0
+        self._held: list[NDArray[np.int16]] = []
+        self._due = self._end_of_step(1)
+
+    def _end_of_step(self, number: int) -> int:
+        """Samples that the network's step `number` (from 1) needs."""
+        frames = number * self.network.package.manifest.geometry.frames_per_step
+        return (frames - 1) * HOP_SAMPLES + PARAMETERS.window_samples
 
     def push(self, chunk: Chunk) -> list[Heard]:
         """Take one chunk; what became of it, oldest first."""
@@ -117,14 +128,16 @@ class Road:
     def _hear(self, chunk: Chunk, restarted: bool) -> list[Heard]:
         if chunk.gap and restarted:
             # The gate opens: the silence was heard, so what was decided stands; only the window is new.
-            self._features.reset()
-            self.network.reset()
-            self._samples = 0
-            for ear in self.ears:
-                ear.reset()
+            self._begin()
         self._samples += len(chunk.samples)
+        self._held.append(chunk.samples)
+        if self._samples < self._due:
+            return []  # features of many chunks at once cost a third less, and no step comes later for it
         started = time.thread_time() if self._stopwatch else 0.0
-        frames = self._features.push(chunk.samples)
+        frames = self._features.push(np.concatenate(self._held))
+        self._held = []
+        steps = (self._samples - self._end_of_step(0)) // (self._end_of_step(1) - self._end_of_step(0))
+        self._due = self._end_of_step(steps + 1)
         started = self._took("features", started)
         posteriors = self.network.push(frames)
         for ear in self.ears:
