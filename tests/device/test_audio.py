@@ -210,7 +210,7 @@ def test_a_file_that_may_not_be_read(tmp_path):
     done = subprocess.run(
         [*drop, sys.executable, "-c", code, root, str(path)], capture_output=True, text=True, check=False
     )
-    if "Permission" in done.stderr:
+    if "Permission" in done.stderr or "No module named 'device'" in done.stderr:
         pytest.skip("another user can't reach this checkout")
     assert done.stdout.startswith("66 "), done
     assert "permission denied" in done.stdout

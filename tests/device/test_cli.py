@@ -40,6 +40,25 @@ def run(tmp_path, monkeypatch, capsys):
     return go
 
 
+@pytest.fixture
+def run_apart(tmp_path):
+    """The same in a process of its own: once ALSA has read its configuration a process never sees another one."""
+    places = {"HOME": "", "STATE_DIRECTORY": "state", "RUNTIME_DIRECTORY": "run"}
+    environ = {
+        **{name: value for name, value in os.environ.items() if name not in ("OUTCRY_CONFIG", "XDG_RUNTIME_DIR")},
+        **{name: str(tmp_path / place) for name, place in places.items()},
+        "PULSE_SERVER": "unix:/nowhere",
+        "PYTHONPATH": str(REPOSITORY),
+    }
+
+    def go(*words):
+        command = [sys.executable, "-m", "device", *map(str, words)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, env=environ, cwd=tmp_path)
+        return done.returncode, done.stdout, done.stderr
+
+    return go
+
+
 def sound(path: Path, seconds: float = 1.0, rate_hz: int = 16_000) -> Path:
     noise = np.random.default_rng(1).normal(0, 0.05, int(seconds * rate_hz))
     soundfile.write(path, noise, rate_hz)
@@ -232,15 +251,15 @@ def test_install_list_verify(run, tmp_path):
 
 
 @pytest.mark.parametrize("command", ["mics", "listen", "calibrate"])
-def test_no_microphone_is_66(run, command):
-    code, _, err = run(command)
+def test_no_microphone_is_66(run_apart, command):
+    code, _, err = run_apart(command)
     assert code == 66
     assert "no microphone found" in err
 
 
-def test_an_unknown_microphone_is_66_and_says_what_there_is(run, tmp_path):
+def test_an_unknown_microphone_is_66_and_says_what_there_is(run_apart, tmp_path):
     (tmp_path / "c.toml").write_text('[microphone]\nname = "Nonesuch"\n')
-    code, _, err = run("listen", "--config", tmp_path / "c.toml")
+    code, _, err = run_apart("listen", "--config", tmp_path / "c.toml")
     assert code == 66
     assert "Nonesuch" in err
 
@@ -354,8 +373,8 @@ def test_a_reader_that_goes_away_is_no_error(tmp_path):
     assert done.stderr == ""
 
 
-def test_doctor_finds_what_is_missing_and_says_what_next(run):
-    code, out, _ = run("doctor", "--json")
+def test_doctor_finds_what_is_missing_and_says_what_next(run_apart):
+    code, out, _ = run_apart("doctor", "--json")
     findings = {line["check"]: line for line in map(json.loads, out.splitlines())}
     assert findings["model"]["verdict"] in ("ok", "warn")
     assert findings["microphone"]["verdict"] == "fail"
