@@ -11,7 +11,8 @@ pytest.importorskip("keras_tuner")
 from sklearn.metrics import f1_score  # noqa: E402
 
 from training.reproductions import ensembles, loopq, search  # noqa: E402
-from training.reproductions.protocol import Clips, Split  # noqa: E402
+from training.reproductions.protocol import Clips, Planned, Split  # noqa: E402
+from training.reproductions.runs import RunFolder  # noqa: E402
 from training.reproductions.study import Scale  # noqa: E402
 
 pytestmark = pytest.mark.training
@@ -136,6 +137,26 @@ def test_stacking_is_trained_in_two_steps_and_scored(study):
     assert arrays["probabilities"].shape == (8, 2)
     assert len(figures["history"]["loss"]) == 2
     assert figures["classes"].keys() == {"fear", "angry"}
+
+
+def test_ensembles_join_the_six_members_of_each_protocol(study, tmp_path):
+    made, clips, part = study
+    runs = RunFolder(tmp_path, "loopq", "made")
+    generator = np.random.default_rng(0)
+    truth = clips.labels[part.test]
+    for protocol in ("random", "speakers", "house"):
+        for name in loopq.SIX:
+            told = 0.3 * np.eye(2)[truth] + 0.7 * generator.dirichlet(np.ones(2), len(truth))
+            arrays = {"rows": part.test, "probabilities": told}
+            list(runs.make([Planned(f"{protocol}-{name}-0", {}, lambda arrays=arrays: ({}, arrays))]))
+    planned = [run for run in made.afterwards(clips, runs) if run.settings["group"] == "ensembles"]
+    assert [run.name for run in planned][:3] == ["random-average-0", "random-genetic-0", "random-genetic-nested-0"]
+    records = {record["name"]: record["figures"] for record in runs.make(planned)}
+    assert len(records) == 9
+    assert sum(records["house-genetic-0"]["weights"].values()) == pytest.approx(1, abs=1e-3)
+    for protocol in ("random", "speakers", "house"):
+        assert records[f"{protocol}-genetic-0"]["f1_macro"] >= records[f"{protocol}-average-0"]["f1_macro"]
+        assert records[f"{protocol}-average-0"]["clips"] == 8
 
 
 class _Cut(keras.callbacks.Callback):

@@ -16,7 +16,7 @@ from device.errors import BadDataError, MissingInputError, OutcryError
 from training.networks import conv1d
 from training.paper_features import SONG, frames_of
 from training.places import HOME
-from training.reproductions import fitting, footprint, lstm_song, ours
+from training.reproductions import fitting, footprint, loopq, lstm_song, ours
 from training.reproductions.command import reproduce
 from training.reproductions.fitting import Recipe
 from training.reproductions.protocol import PROTOCOLS, Clips, Split
@@ -186,6 +186,20 @@ def test_arrays_are_padded_to_four_seconds_at_the_stated_rate(iemocap):
         inputs = study.inputs(variant, Split("random", 0, np.arange(40), np.arange(40, 92)))
         assert inputs.shape == (92, frames, 120)
         assert variant.build().input_shape == (None, frames, 120)
+
+
+def test_p4s_clips_are_padded_to_eight_seconds_in_both_sizes(songs):
+    from training.index import build_index
+
+    clips = lstm_song.select(build_index(songs, progress=False))
+    for full, shape in ((True, (251, 180)), (False, (63, 116))):
+        study = loopq.LoopQ(Scale(full=full))
+        study.prepare(clips, songs)
+        assert study.columns.shape == (48, *shape)
+        # Of a clip of 0.4 s the end is silence: flat over time, no chroma.
+        end = study.columns[:, -20:]
+        assert np.ptp(end, axis=1).max() == 0
+        assert not end[..., 40:52].any()
 
 
 def test_ours_learns_calm_where_a_paper_does_and_gives_it_back():
