@@ -39,9 +39,7 @@ def test_columns_hold_what_librosa_gives_for_each_feature_alone():
     frames = features.compute(samples, PaperParameters(mfcc=13, deltas=2, chroma=12, mel=128))
     parameters = PaperParameters(mfcc=13, deltas=2, chroma=12, mel=128)
     cepstrum = librosa.feature.mfcc(y=sound, sr=RATE, n_mfcc=13)
-    wanted = np.concatenate(
-        [cepstrum, librosa.feature.delta(cepstrum), librosa.feature.delta(cepstrum, order=2)]
-    )
+    wanted = np.concatenate([cepstrum, librosa.feature.delta(cepstrum), librosa.feature.delta(cepstrum, order=2)])
     np.testing.assert_allclose(frames[:, parameters.columns("mfcc")].T, wanted, atol=1e-2)
     chroma = librosa.feature.chroma_stft(y=sound, sr=RATE, tuning=0.0)
     np.testing.assert_allclose(frames[:, parameters.columns("chroma")].T, chroma, atol=1e-4)
