@@ -34,7 +34,7 @@ PACKAGES = (
 MODULES = ("snd-aloop", "virtio_blk", "virtio_pci", "ext4")
 LED = 5  # a line of the PL061, which has 8
 BOOT_LIMIT_S = 600
-MACHINE = ["-M", "virt", "-cpu", "cortex-a72", "-m", "3072", "-smp", "2"]
+MACHINE = ["-M", "virt", "-cpu", "cortex-a72", "-m", "3072", "-smp", "2", "-nic", "none"]
 
 CONFIG = {
     'host = ""': 'host = "localhost"',
