@@ -313,7 +313,10 @@ class Service:
                 self.hearing.resume()
 
     def _supervise(self, now: float) -> None:
-        """End the process where its listening died; tell deafness and its end."""
+        """End the process where its listening or its connection died; tell deafness and its end."""
+        if self.broker and not self.broker.alive:
+            _log.critical("the connection's thread ended: nobody would be told")
+            self._exit_code = OutcryError.code
         hearing = self.hearing
         if hearing is None:
             return
