@@ -130,7 +130,9 @@ def _pitch_constants() -> tuple[NDArray[np.float64], NDArray[np.float64], int]:
 def _pitch(windows: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """F0 in semitones over 50 Hz (0 where unvoiced) and voicing 0..1 of windows, shape (n, 160) at 4 kHz."""
     window, weight, first = _pitch_constants()
-    spectrum = np.fft.rfft(windows * window, _PITCH_FFT)
+    padded = np.zeros((len(windows), _PITCH_FFT))
+    np.multiply(windows, window, out=padded[:, :_SLOW_WINDOW])
+    spectrum = np.fft.rfft(padded)
     power = spectrum.real**2 + spectrum.imag**2
     power[:, :_RUMBLE_BINS] = 0
     correlation = np.fft.irfft(power, _PITCH_FFT)
@@ -195,8 +197,10 @@ class FeatureStream:
         return frames
 
     def _cepstra(self, count: int) -> NDArray[np.float64]:
-        windows = _sliding(self._emphasised, _WINDOW, HOP_SAMPLES, count)
-        spectrum = np.fft.rfft(windows * self._hamming, _FFT)
+        # Into a buffer of the transform's size: to have rfft pad costs a third of it more.
+        windows = np.zeros((count, _FFT))
+        np.multiply(_sliding(self._emphasised, _WINDOW, HOP_SAMPLES, count), self._hamming, out=windows[:, :_WINDOW])
+        spectrum = np.fft.rfft(windows)
         mel = (spectrum.real**2 + spectrum.imag**2) @ self._filters
         mel[mel == 0] = _EPSILON
         return np.asarray(np.log(mel) @ self._dct)
