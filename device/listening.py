@@ -124,6 +124,8 @@ class Listening:
         """Renew the report, and log what became of it."""
         now = self._clock()
         if self._paused:
+            # However long it lasts: listening begins anew when it is over.
+            self._liveness.resumed(now)
             self._report = replace(self._report, state="suspect", reasons=("released",), detail="")
             return
         if self.microphone.opened and self._step is None:
@@ -194,7 +196,6 @@ class Listening:
             self._sources.stream_opened()
             self._ask_source_at = now + 1.0
         else:  # released on purpose
-            self._liveness.resumed(now)
             self._attempts, self._next_attempt_at = 0, now
 
     def _reopen(self) -> None:

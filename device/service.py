@@ -379,7 +379,7 @@ class Service:
         report = self.hearing.report
         if report.deaf:
             return "hearing" in self.faults
-        if "starting" in report.reasons or "released" in report.reasons:
+        if "starting" in report.reasons:
             return True
         stepped_at = self.hearing.stepped_at
         return report.age_s < FRESH_S and stepped_at is not None and now - stepped_at < FRESH_S

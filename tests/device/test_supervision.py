@@ -108,6 +108,11 @@ def test_disarmed_is_fed_and_has_released_the_microphone(made):
     assert one.truthful(now)
 
 
+def test_armed_with_the_microphone_released_is_not_fed(made):
+    one = listening(made(), age_s=900.0, stepped_at=1.0, state="suspect", reasons=("released",))
+    assert not one.truthful(time.monotonic()), "whoever pauses owes the resume"
+
+
 def test_a_missing_microphone_is_fed_once_the_fault_is_told(made):
     one, now = listening(made(), state="failed", reasons=("missing",), age_s=900.0, stepped_at=1.0), time.monotonic()
     assert not one.truthful(now), "deaf, and nobody was told yet"

@@ -189,7 +189,7 @@ def test_disarmed_releases_the_microphone_and_a_second_service_is_refused(tmp_pa
         assert "outputs" in subprocess.run(
             ["pactl", "list", "source-outputs"], env=sound.environ, capture_output=True, text=True, check=True
         ).stdout.lower() or sound._pactl("list", "short", "source-outputs")
-        broker.publish("outcry/nora/command", json.dumps({"command": "disarm", "id": "d1", "for_s": 4}))
+        broker.publish("outcry/nora/command", json.dumps({"command": "disarm", "id": "d1", "for_s": 8}))
         device.wait_for("disarmed")
         device.until(lambda: not sound._pactl("list", "short", "source-outputs").strip(), "a released microphone")
         second = device.command("run")
@@ -198,6 +198,7 @@ def test_disarmed_releases_the_microphone_and_a_second_service_is_refused(tmp_pa
         assert len(second.stderr.strip().splitlines()) == 1
         device.wait_for("armed", reason="the time is over")
         device.hears("healthy")
+        assert [event["reason"] for event in device.events if event["kind"] == "fault"] == []
 
 
 def test_a_killed_service_loses_no_alert_and_every_duplicate_is_recognisable(tmp_path, sound, broker):
