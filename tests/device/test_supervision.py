@@ -6,12 +6,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from gpiozero import Device
 from gpiozero.pins.mock import MockFactory
+from nacl.public import PrivateKey, SealedBox
 
 from device import board, chosen, service
-from device.config import Config, DeviceSection, ModelSection, MqttSection, TestAlarmSection
+from device.audio import Chunk
+from device.config import Config, DeviceSection, ModelSection, MqttSection, PrivacySection, TestAlarmSection
 from device.errors import SoundHangError
 from device.events import Command, Receipt
 from device.liveness import HearingReport
@@ -252,3 +255,22 @@ def test_a_low_battery_and_a_sagging_supply_are_told_and_so_is_their_end(made, m
     monkeypatch.setattr(board, "under_voltage", lambda *_: False)
     one._look_around(time.monotonic())
     assert not one.faults
+
+
+def test_no_sound_is_kept_around_an_alert_unless_a_key_says_so(made, tmp_path):
+    one = listening(made())
+    one._act(one.alarm.hold)
+    one._turn(time.monotonic())
+    assert one.clips is None
+    assert {path.name for path in (tmp_path / "state").iterdir() if path.is_dir()} == set()
+
+
+def test_with_a_key_a_clip_of_the_alert_is_sealed_for_it(made, tmp_path):
+    private = PrivateKey.generate()
+    one = listening(made(privacy=PrivacySection(clip_public_key=bytes(private.public_key).hex(), clip_s=1.0)))
+    one.clips.heard(Chunk(np.full(1600, 1234, np.int16), time.monotonic()))
+    one._act(one.alarm.hold)
+    one._turn(time.monotonic() + 2.0)
+    (clip,) = (tmp_path / "state" / "clips").iterdir()
+    assert clip.name.startswith(one.alarm.standing.id)
+    assert SealedBox(private).decrypt(clip.read_bytes()).startswith(b"RIFF")
