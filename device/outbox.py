@@ -224,6 +224,11 @@ class Outbox:
         with self._lock:
             return self._shelf.facts.get(f"kept {name}")
 
+    def retry(self) -> None:
+        """Try again to write what the disk did not take: it may have room by now."""
+        with self._lock:
+            self._shelf.retry()
+
     def forget(self) -> int:
         """Erase all but the alerts that were not delivered yet; return how many of those stay."""
         with self._lock:

@@ -343,6 +343,7 @@ class Service:
 
     def _look_around(self, now: float) -> None:
         """What changes slowly: outbox, battery, supply; and the weekly test."""
+        self.outbox.retry()
         self.faults.note("outbox", self.outbox.problem)
         if self.hearing and self.hearing.calls_known != "none":
             lost = self.hearing.calls_known == "does_not_fit"

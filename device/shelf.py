@@ -92,6 +92,11 @@ class Shelf:
             self._unwritten_facts |= new_facts.keys()
         return self._attempt(self._catch_up)
 
+    def retry(self) -> None:
+        """Try again to write what the disk did not take, though nothing new came."""
+        if self.problem is not None and (self._ledger is None or self._unwritten or self._unwritten_facts):
+            self._attempt(self._catch_up)
+
     def postpone(self, row: Waiting, due: float) -> None:
         """Move a row's time in memory only: a refusal is no progress worth a write to the card."""
         self.rows[row.number] = msgspec.structs.replace(row, due=due)

@@ -241,6 +241,13 @@ def test_a_disk_that_takes_nothing_is_said_in_the_state_and_the_alert_waits_in_m
     assert ("sos", "alert") in queued(one)
     one._turn(time.monotonic())
     assert one.panel._pattern == "undelivered"
+    # Room again, and nothing new to tell: it is written and said all the same.
+    (tmp_path / "state" / "outbox.sqlite").rmdir()
+    one.outbox._shelf._reopen_at = 0.0
+    one._look_around(time.monotonic())
+    assert one.reporter.state().outbox == "disk"
+    assert not one.faults
+    assert ("recovered", "event") in queued(one)
 
 
 def test_a_low_battery_and_a_sagging_supply_are_told_and_so_is_their_end(made, monkeypatch):
