@@ -358,7 +358,7 @@ class Service:
             self._test("the weekly time")
         if self._tested and now - self._tested[1] > TEST_ANSWER_S:
             self.faults.note("test alarm", "no guardian's client has answered it")
-            self._tested = None
+            self._tested = (self._tested[0], float("inf"))  # an answer that comes late still proves it
 
     # --- the watchdog -----------------------------------------------------------------------------------
 

@@ -192,10 +192,14 @@ def test_the_weekly_test_alarm_runs_and_a_receipt_proves_it(made, monkeypatch):
 
 def test_a_weekly_test_alarm_that_no_client_answers_is_a_fault(made, monkeypatch):
     one = listening(made(test_alarm=TestAlarmSection(weekly="sun 12:00")))
-    weekly(one, monkeypatch)
+    identity = weekly(one, monkeypatch)
     one._look_around(time.monotonic() + TEST_ANSWER_S + 1)
     assert one.faults.words() == ["test alarm: no guardian's client has answered it"]
     assert one.reporter.state().last_proven is None
+    # Late, for the broker was away meanwhile.
+    one._receipt(Receipt(id=identity, kind="received"))
+    assert one.reporter.state().last_proven
+    assert not one.faults
 
 
 # --- what it does without ----------------------------------------------------------------------
