@@ -19,11 +19,13 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
+from jsonschema import Draft202012Validator
 from numpy.typing import NDArray
 
 from tests.rig.sound import SoundRig
 
 REPOSITORY = Path(__file__).parents[2]
+SCHEMA = Draft202012Validator(json.loads((REPOSITORY / "device/event.schema.json").read_text("utf-8")))
 
 
 class ToldRig(SoundRig):
@@ -71,6 +73,7 @@ class Running:
         self.config.write_text(config)
         self.events: list[dict[str, Any]] = []
         self._log: list[str] = []
+        self._off_schema: list[str] = []
         self._environ = {
             **os.environ,
             **(environ or {}),
@@ -91,8 +94,10 @@ class Running:
         self.start()
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: object, *_: object) -> None:
         self.kill()
+        # Whatever it told must be what docs and schema say; a test that fails already keeps its own reason.
+        assert kind or not self._off_schema, self._off_schema
 
     def start(self, **environ: str) -> None:
         """Start it (again); events and log go on."""
@@ -161,6 +166,7 @@ class Running:
 
     def _event(self, line: str) -> None:
         event = json.loads(line)
+        self._off_schema += [f"{error.message}: {line}" for error in SCHEMA.iter_errors(event)]
         event["seen_at"] = time.monotonic()
         self.events.append(event)
 
