@@ -202,7 +202,7 @@ def _check_whole(path: str, file: soundfile.SoundFile) -> None:
         claimed, present = int(found[1]), int(found[2])
         if present < claimed < _UNKNOWN_LENGTH_BYTES:
             there_s = file.frames / file.samplerate
-            raise _cut_short(path, there_s, there_s * claimed / max(present, 1))
+            raise _cut_short(path, there_s, there_s * claimed / present if present else None)
     if "lacks an end-of-stream bit" in notes or "Junk after the last page" in notes:
         raise _cut_short(path, file.frames / file.samplerate, None)
 
@@ -215,7 +215,9 @@ def _cut_short(path: str, there_s: float, claimed_s: float | None) -> BadDataErr
 def _reason(error: Exception) -> str:
     """What the library said, without the path that we name ourselves."""
     if isinstance(error, soundfile.LibsndfileError):
-        return str(error.error_string).rstrip(".").lower()
+        words = str(error.error_string).rstrip(".").lower()
+        # What libsndfile says where its MP3 decoder finds nothing; that the file is there was checked before.
+        return "format not recognised" if words.startswith("file does not exist") else words
     if isinstance(error, OSError) and error.strerror:
         return error.strerror.lower()
     return "not a known format" if isinstance(error, TypeError) else str(error)
