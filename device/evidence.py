@@ -34,12 +34,13 @@ def emotions_of(heard: Heard, manifest: Manifest) -> dict[str, float]:
 
 
 def evidence_of(heard: Heard, manifest: Manifest, threshold: float) -> Evidence:
-    """What an Event says of the sound behind it."""
+    """What an Event says of the sound behind it: the decision's danger, the strongest step's emotions and loudness."""
+    strongest = heard.strongest or heard
     return Evidence(
         danger=round(heard.decision.score, DIGITS),
         threshold=threshold,
-        emotions=events.top_emotions(emotions_of(heard, manifest)),
-        loudness_dbfs=round(heard.loudness_dbfs, 1),
+        emotions=events.top_emotions(emotions_of(strongest, manifest)),
+        loudness_dbfs=round(strongest.loudness_dbfs, 1),
         seconds_over=round(heard.decision.seconds_over, 2),
         model=manifest.identity,
     )

@@ -8,7 +8,8 @@ It knows no clock: every time comes with the chunk, so a replay's seconds count 
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from collections import deque
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -48,12 +49,17 @@ class Ear(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """What the road made of one network step, or of a chunk that the gate held back (`posterior` None)."""
+    """What the road made of one network step, or of a chunk that the gate held back (`posterior` None).
+
+    `strongest` is the step with the most danger of its own among those that the decision averages: what an
+    Event tells of, for the average is highest when a scream is over.
+    """
 
     t_s: float
     posterior: Posterior | None
     decision: Decision
     loudness_dbfs: float
+    strongest: Heard | None = None
 
 
 def decision_parameters(manifest: Manifest, config: Config) -> DecisionParameters:
@@ -64,9 +70,9 @@ def decision_parameters(manifest: Manifest, config: Config) -> DecisionParameter
     ).overridden(config.decision)
 
 
-def loudness_dbfs(chunk: Chunk) -> float:
-    """Root mean square of a chunk in dB below full scale."""
-    power = float(np.mean(np.square(chunk.samples, dtype=np.float32))) if len(chunk.samples) else 0.0
+def loudness_dbfs(samples: NDArray[np.int16]) -> float:
+    """Root mean square in dB below full scale."""
+    power = float(np.mean(np.square(samples, dtype=np.float32))) if len(samples) else 0.0
     return float(20 * np.log10(max(np.sqrt(power) / _FULL_SCALE, _QUIETEST)))
 
 
@@ -95,6 +101,7 @@ class Road:
         self.decider.reset()
         self._begin()
         self._decided_s = -float("inf")
+        self._recent: deque[tuple[float, Heard]] = deque()
 
     def _begin(self) -> None:
         """The next sample is the first of what is heard."""
@@ -115,11 +122,10 @@ class Road:
         """Take one chunk; what became of it, oldest first."""
         if chunk.gap:
             self.reset()
-        loudness = loudness_dbfs(chunk)
         wanted = [chunk] if self._gate is None else self._gate.push(chunk)
         if not wanted:
             self.stepped_at = chunk.heard_at
-            return [Heard(chunk.heard_at, None, self._decide(chunk.heard_at, 0.0), loudness)]
+            return [Heard(chunk.heard_at, None, self._decide(chunk.heard_at, 0.0), loudness_dbfs(chunk.samples))]
         heard = [one for piece in wanted for one in self._hear(piece, restarted=piece is not chunk)]
         if heard:
             self.stepped_at = chunk.heard_at
@@ -134,8 +140,9 @@ class Road:
         if self._samples < self._due:
             return []  # features of many chunks at once cost a third less, and no step comes later for it
         started = time.thread_time() if self._stopwatch else 0.0
-        frames = self._features.push(np.concatenate(self._held))
+        samples = np.concatenate(self._held)
         self._held = []
+        frames = self._features.push(samples)
         steps = (self._samples - self._end_of_step(0)) // (self._end_of_step(1) - self._end_of_step(0))
         self._due = self._end_of_step(steps + 1)
         started = self._took("features", started)
@@ -143,15 +150,22 @@ class Road:
         for ear in self.ears:
             ear.hear(frames)
         started = self._took("network", started)
-        loudness = loudness_dbfs(chunk)
+        loudness = loudness_dbfs(samples)
         heard = []
         for posterior in posteriors:
             # Counted back from the chunk's own time: the sample clock drifts by seconds a day.
             ends = posterior.frame * HOP_SAMPLES + PARAMETERS.window_samples
             t_s = chunk.heard_at - (self._samples - ends) / SAMPLE_RATE
-            heard.append(Heard(t_s, posterior, self._decide(t_s, posterior.danger), loudness))
+            step = Heard(t_s, posterior, self._decide(t_s, posterior.danger), loudness)
+            heard.append(replace(step, strongest=self._strongest(step, posterior.danger)))
         self._took("decision", started)
         return heard
+
+    def _strongest(self, step: Heard, danger: float) -> Heard:
+        self._recent.append((danger, step))
+        while self._recent[0][1].t_s <= step.t_s - self.decider.parameters.smooth_s and len(self._recent) > 1:
+            self._recent.popleft()
+        return max(self._recent, key=lambda one: one[0])[1]
 
     def _decide(self, t_s: float, danger: float) -> Decision:
         # What the gate held back and hands over late must not turn the decision's clock back.

@@ -36,7 +36,7 @@ def listen(section: MicrophoneSection) -> Iterator[Outcome]:
         yield "fail", f"{name} opens but delivers nothing", "unplug it and plug it in again"
         return
     samples = np.concatenate([chunk.samples for chunk in chunks])
-    level = float(np.median([loudness_dbfs(chunk) for chunk in chunks]))
+    level = float(np.median([loudness_dbfs(chunk.samples) for chunk in chunks]))
     if not samples.any():
         yield "fail", f"{name} delivers nothing but zeros", "is it muted? `alsamixer`, F4, raise Capture"
     elif np.ptp(samples.astype(np.int32)) == 0:

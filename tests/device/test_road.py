@@ -77,9 +77,9 @@ def test_silence_ends_danger_and_spares_the_network():
 
 
 def test_loudness():
-    assert loudness_dbfs(Chunk(np.full(1600, 32_767, np.int16), 0.0)) == pytest.approx(0, abs=0.01)
-    assert loudness_dbfs(Chunk(np.zeros(1600, np.int16), 0.0)) == -120
-    assert loudness_dbfs(Chunk(np.zeros(0, np.int16), 0.0)) == -120
+    assert loudness_dbfs(np.full(1600, 32_767, np.int16)) == pytest.approx(0, abs=0.01)
+    assert loudness_dbfs(np.zeros(1600, np.int16)) == -120
+    assert loudness_dbfs(np.zeros(0, np.int16)) == -120
 
 
 def test_the_configuration_chooses_and_overrides():
@@ -90,3 +90,13 @@ def test_the_configuration_chooses_and_overrides():
     assert decision_parameters(PACKAGE.manifest, config).threshold == named.threshold
     stricter = msgspec.structs.replace(config, decision=DecisionSection(threshold=0.95, n=3, m=3))
     assert decision_parameters(PACKAGE.manifest, stricter).threshold == 0.95
+
+
+def test_an_event_tells_of_the_strongest_step_that_the_decision_averages():
+    one = road()
+    heard = [told for told in drive(one, SOUND, [1600]) if told.posterior is not None]
+    smooth_s = one.decider.parameters.smooth_s
+    for at, told in enumerate(heard):
+        averaged = [each for each in heard[: at + 1] if each.t_s > told.t_s - smooth_s]
+        assert told.strongest.posterior.danger == max(each.posterior.danger for each in averaged)
+    assert any(told.strongest.t_s < told.t_s for told in heard)
