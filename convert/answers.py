@@ -13,7 +13,8 @@ import time
 import numpy as np
 from numpy.typing import NDArray
 
-from device import golden, package
+from device import package
+from device.installed import golden
 from device.network import Network
 
 _STREAM_FRAMES = 6000

@@ -1,6 +1,6 @@
 """Where sound comes from when it is a file, and the form in which all sound travels.
 
-Everything downstream speaks of mono int16 samples at 16 kHz in `Chunk`s; the microphone (`microphone.py`)
+Everything downstream speaks of mono int16 samples at 16 kHz in `Chunk`s; the microphone (`sound/microphone.py`)
 and a file (`Recording`) both yield them, through the same `Resampler`: a replay takes the microphone's road.
 """
 
@@ -20,8 +20,8 @@ import soundfile
 import soxr
 from numpy.typing import NDArray
 
-from device import quiet
 from device.errors import BadDataError, MissingInputError
+from device.machine import quiet
 
 logger = logging.getLogger(__name__)
 

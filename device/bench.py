@@ -17,12 +17,12 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from device import chosen
 from device.audio import SAMPLE_RATE, Chunk, read_samples
 from device.config import Config
 from device.errors import OutcryError
+from device.hearing.road import Road, decision_parameters
+from device.installed import chosen
 from device.network import Network
-from device.road import Road, decision_parameters
 
 CHUNK_SAMPLES = 1600  # 100 ms, as the budgets have it
 _WARM_UP_S = 3

@@ -14,14 +14,15 @@ from typing import Any, Final
 
 import msgspec
 
-from device import board, events
+from device import events
 from device.config import MqttSection
 from device.events import Command, Receipt, State
-from device.guardians import Gate, RefusedError
-from device.link import Link, Message
+from device.machine import board
+from device.mqtt.guardians import Gate, RefusedError
+from device.mqtt.link import Link, Message
+from device.mqtt.reasons import NOT_AUTHORISED, Complaints, LinkError, Settings
 from device.outbox import FIRST_ERROR_REASON, Outbox
-from device.reasons import NOT_AUTHORISED, Complaints, LinkError, Settings
-from device.waiting import Row
+from device.pending.waiting import Row
 
 log = logging.getLogger(__name__)
 

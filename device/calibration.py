@@ -8,12 +8,13 @@ from pathlib import Path
 
 import msgspec
 
-from device import chosen, control, wearer
+from device import control, wearer
 from device.audio import Chunk, read_samples
 from device.config import Config
 from device.errors import MissingInputError, OutcryError
 from device.features import FeatureStream, features
-from device.hearing import READ_TIMEOUT_S, listening_on
+from device.hearing.thread import READ_TIMEOUT_S, listening_on
+from device.installed import chosen
 from device.view import ViewParameters
 from device.wearer import Learner, Wearer
 

@@ -102,7 +102,8 @@ def load_config(path: Path | None) -> "Config":
 
 def load_network(config: "Config", model_directory: Path | None, wearer_path: Path | None = None) -> "Network":
     """Load the package that this call names, else the one in force, and its network."""
-    from device import chosen, golden, wearer
+    from device import wearer
+    from device.installed import chosen, golden
 
     package = chosen.in_force(config, model_directory)
     known = wearer.load(wearer_path) if wearer_path else None
@@ -170,9 +171,9 @@ def replay(
     config_path: Path | None,
 ) -> None:
     """Take the road of `run` from a sound file, faster than real time; times are seconds into the file."""
-    from device import callbook
     from device import replay as room
     from device.audio import Recording
+    from device.voice import callbook
 
     config = load_config(config_path)
     recording = Recording(file, config.microphone.chunk_ms)
@@ -224,7 +225,7 @@ def listen(model_directory: Path | None, config_path: Path | None) -> None:
 @json_option
 def mics(as_json: bool) -> None:
     """List the microphones, with the names that `microphone.name` of the configuration takes."""
-    from device.microphone import list_microphones
+    from device.sound.microphone import list_microphones
 
     found = list_microphones()
     if not found:
@@ -270,7 +271,7 @@ def model() -> None:
 @config_option
 def install(directory: Path, config_path: Path | None) -> None:
     """Check and prove the package in DIRECTORY, then put it in force, on trial until the service was ready with it."""
-    from device import golden, store
+    from device.installed import golden, store
 
     config = load_config(config_path)
     home = store.Store(Path(config.device.state_directory))
@@ -283,7 +284,7 @@ def install(directory: Path, config_path: Path | None) -> None:
 @config_option
 def list_models(as_json: bool, config_path: Path | None) -> None:
     """List the installed packages, and what ships with this release."""
-    from device import chosen, store
+    from device.installed import chosen, store
 
     config = load_config(config_path)
     rows = store.Store(Path(config.device.state_directory)).listed(config.model.public_key or None)
@@ -305,7 +306,7 @@ def list_models(as_json: bool, config_path: Path | None) -> None:
 @config_option
 def rollback(config_path: Path | None) -> None:
     """Put the package before in force again."""
-    from device import store
+    from device.installed import store
 
     config = load_config(config_path)
     name = store.Store(Path(config.device.state_directory)).rollback(config.model.public_key or None)
@@ -318,7 +319,8 @@ def rollback(config_path: Path | None) -> None:
 @json_option
 def verify(directory: Path | None, config_path: Path | None, as_json: bool) -> None:
     """Check the package in DIRECTORY (else the one in force): files, signature where a key is set, golden clip."""
-    from device import chosen, golden, package
+    from device import package
+    from device.installed import chosen, golden
 
     config = load_config(config_path)
     key = config.model.public_key or None

@@ -16,10 +16,11 @@ from typing import Any, Literal
 import click
 import msgspec
 
-from device import __version__, board, control
+from device import __version__, control
 from device import config as configuration
 from device.config import Config
 from device.errors import MissingInputError, OutcryError
+from device.machine import board
 
 Verdict = Literal["ok", "warn", "fail"]
 _MARKS: dict[Verdict, str] = {"ok": "ok  ", "warn": "warn", "fail": "FAIL"}
@@ -93,7 +94,7 @@ def check_runtime(_: Examination) -> Iterator[Finding]:
 
 def check_model(examination: Examination) -> Iterator[Finding]:
     """The package in force: whole, signed where a key is configured, and its golden clip."""
-    from device import chosen, golden
+    from device.installed import chosen, golden
 
     config = examination.config
     package = chosen.in_force(config)
@@ -109,7 +110,7 @@ def check_model(examination: Examination) -> Iterator[Finding]:
 
 def check_microphone(examination: Examination) -> Iterator[Finding]:
     """Found, opens, delivers, is not zeros, has a plausible level; the service is asked where it runs."""
-    from device import soundcheck
+    from device.checks import microphone
 
     state = examination.state
     if state.get("mode") == "disarmed":
@@ -123,7 +124,7 @@ def check_microphone(examination: Examination) -> Iterator[Finding]:
         else:
             yield fail("microphone", f"{words}; {state.get('hearing_reason')}", "see `outcry mics`", 66)
     else:
-        for verdict, words, next_step in soundcheck.listen(examination.config.microphone):
+        for verdict, words, next_step in microphone.listen(examination.config.microphone):
             yield Finding("microphone", verdict, words, next_step, 0 if verdict != "fail" else 66)
 
 
@@ -142,13 +143,13 @@ def check_gpio(examination: Examination) -> Iterator[Finding]:
 
 def check_broker(examination: Examination) -> Iterator[Finding]:
     """Reachable, lets us in, takes what we publish, lets us subscribe."""
-    from device import brokercheck
+    from device.checks import broker
 
     config = examination.config
     if not config.mqtt.host:
         yield warn("broker", "none is configured: nobody but the wearer learns of an alarm", "set mqtt.host")
         return
-    for verdict, words, next_step in brokercheck.probe(config):
+    for verdict, words, next_step in broker.probe(config):
         yield Finding("broker", verdict, words, next_step, 0 if verdict != "fail" else 70)
 
 
@@ -193,7 +194,9 @@ def check_state(examination: Examination) -> Iterator[Finding]:
 
 def check_wearer(examination: Examination) -> Iterator[Finding]:
     """What is known of the wearer: the ordinary voice, how far it was learned on, and the own calls."""
-    from device import callbook, chosen, learning, wearer
+    from device import wearer
+    from device.installed import chosen
+    from device.voice import callbook, learning
 
     manifest = chosen.in_force(examination.config).manifest
     folder = Path(examination.config.device.state_directory)

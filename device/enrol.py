@@ -12,25 +12,26 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from device import callbook, control
+from device import control
 from device.audio import SAMPLE_RATE, Chunk, read_samples
-from device.call import EXAMPLES, MOST_EXAMPLES, Call, Example, enrolled, example, outline_of, unlike_angle
-from device.callbook import CallBook
 from device.config import Config
 from device.errors import BadDataError, MissingInputError, OutcryError, UsageError
 from device.features import FeatureStream, features
-from device.hearing import READ_TIMEOUT_S, listening_on
+from device.hearing.thread import READ_TIMEOUT_S, listening_on
 from device.manifest import Manifest
 from device.network import Network
-from device.segments import Segmenter
 from device.view import LEVEL, ViewParameters
+from device.voice import callbook
+from device.voice.call import EXAMPLES, MOST_EXAMPLES, Call, Example, enrolled, example, outline_of, unlike_angle
+from device.voice.callbook import CallBook
+from device.voice.segments import Segmenter
 
 PATIENCE_S = 120.0
 """How long five examples may take."""
 _MICROPHONE_PATIENCE_S = 5.0
 _ROOM_FRAMES = 100
 _PIECE_FRAMES = 60
-ORDINARY = Path(__file__).with_name("ordinary_speech.npz")
+ORDINARY = Path(__file__).parent / "voice" / "ordinary_speech.npz"
 
 NAME = re.compile(r"[\w -]{1,32}")
 

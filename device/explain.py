@@ -8,9 +8,9 @@ import numpy as np
 from device.audio import SAMPLE_RATE, Recording, read_samples
 from device.config import Config
 from device.errors import BadDataError, MissingInputError
-from device.evidence import emotions_of
+from device.hearing.road import Heard, Road, decision_parameters
 from device.network import Network
-from device.road import Heard, Road, decision_parameters
+from device.telling.evidence import emotions_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -2,13 +2,14 @@
 
 from pathlib import Path
 
-from device import callbook, control, wearer
+from device import control, wearer
 from device import outbox as outboxes
 from device.config import Config
-from device.journal import Journal
 from device.outbox import Outbox
+from device.telling.journal import Journal
+from device.voice import callbook
 
-CLIPS = "clips"  # as `clip.py` calls its folder; importing it costs a Pi a tenth of a second
+CLIPS = "clips"  # as `telling/clip.py` calls its folder; importing it costs a Pi a tenth of a second
 
 
 def forget(config: Config) -> str:

@@ -12,8 +12,8 @@ from typing import Literal
 
 from device.audio import Chunk
 from device.events import Hearing
-from device.pace import Pace, PaceParameters
-from device.soundness import Flaw, Soundness, SoundnessParameters
+from device.sound.pace import Pace, PaceParameters
+from device.sound.soundness import Flaw, Soundness, SoundnessParameters
 
 Reason = Literal[
     Flaw,

@@ -16,10 +16,10 @@ from rich.text import Text
 from device import control
 from device.config import Config
 from device.errors import OutcryError
-from device.evidence import Level, level_of
-from device.hearing import gate_of, heard_now
+from device.hearing.road import Road, decision_parameters
+from device.hearing.thread import gate_of, heard_now
 from device.network import Network
-from device.road import Road, decision_parameters
+from device.telling.evidence import Level, level_of
 
 _QUIET_DBFS = -60.0
 _FRAMES_PER_SECOND = 8

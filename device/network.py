@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from device import quiet
 from device.errors import OutcryError
 from device.features import FRAME_SIZE, PARAMETERS, Samples, as_float, features
+from device.machine import quiet
 from device.package import Package
 from device.view import View, Views, sounding
 from device.wearer import Wearer

@@ -21,8 +21,8 @@ import msgspec
 from device import events
 from device.config import Config
 from device.events import Event
-from device.shelf import Shelf
-from device.waiting import REPEATED_KINDS, Row, Waiting
+from device.pending.shelf import Shelf
+from device.pending.waiting import REPEATED_KINDS, Row, Waiting
 
 log = logging.getLogger(__name__)
 

@@ -11,17 +11,17 @@ import msgspec
 
 from device.alarm import Alarm
 from device.audio import Recording, read_samples
-from device.call import Caller, Debounce
-from device.callbook import CallBook
 from device.config import Config
 from device.decision import Decider
 from device.events import Effect, Event, Told
-from device.evidence import DIGITS, emotions_of, evidence_of
 from device.features import SAMPLE_RATE
-from device.gate import SilenceGate
+from device.hearing.gate import SilenceGate
+from device.hearing.road import Heard, Road, decision_parameters
 from device.network import Network
 from device.network import classify as classify_samples
-from device.road import Heard, Road, decision_parameters
+from device.telling.evidence import DIGITS, emotions_of, evidence_of
+from device.voice.call import Caller, Debounce
+from device.voice.callbook import CallBook
 
 
 class Posteriors(msgspec.Struct, frozen=True):

@@ -18,33 +18,37 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from device import __version__, board, callbook, chosen, control, events, golden, homeassistant, rehearsal, wearer
+from device import __version__, control, events, homeassistant, wearer
 from device import config as configuration
 from device import outbox as outboxes
-from device import position as gpsd
 from device.alarm import Alarm, Standing
 from device.broker import Broker
-from device.call import Debounce
-from device.callbook import CallBook
 from device.config import Config
 from device.control import Client, ControlServer
-from device.desk import Desk
 from device.errors import MissingInputError, OutcryError, UsageError
 from device.events import Command, Effect, Note, Receipt, Told
-from device.evidence import evidence_of
-from device.faults import Faults
-from device.hearing import Hearing, Pupillage, gate_of, listening_on
-from device.journal import Journal
-from device.notify import Notifier
+from device.hearing.road import Heard, Road, decision_parameters
+from device.hearing.thread import Hearing, Pupillage, gate_of, listening_on
+from device.installed import chosen, golden
+from device.installed.store import Store
+from device.machine import board
+from device.machine import position as gpsd
+from device.machine.notify import Notifier
 from device.panel import Panel
-from device.reporting import Reporter, wall_now
-from device.road import Heard, Road, decision_parameters
-from device.store import Store
-from device.telling import Teller
+from device.running import rehearsal
+from device.running.desk import Desk
+from device.running.reporting import Reporter, wall_now
+from device.telling.evidence import evidence_of
+from device.telling.faults import Faults
+from device.telling.journal import Journal
+from device.telling.teller import Teller
+from device.voice import callbook
+from device.voice.call import Debounce
+from device.voice.callbook import CallBook
 from device.wearer import Wearer
 
 if TYPE_CHECKING:
-    from device.clip import ClipKeeper
+    from device.telling.clip import ClipKeeper
 
 _log = logging.getLogger(__name__)
 
@@ -447,7 +451,7 @@ def _made_clips(config: Config) -> "ClipKeeper | None":
     if not config.privacy.clip_public_key:
         return None
     # Imported here: PyNaCl costs a Pi a tenth of a second, and most keep no clips.
-    from device import clip
+    from device.telling import clip
 
     return clip.from_config(config)
 

@@ -13,9 +13,9 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from device import personal
 from device.errors import BadDataError
 from device.features import FRAME_SIZE, HOP_SAMPLES, PARAMETERS, SAMPLE_RATE
+from device.machine import files
 from device.view import VOICING, ViewParameters
 
 FILE_NAME = "wearer.json"
@@ -98,9 +98,9 @@ class Learner:
 
 def load(path: Path) -> Wearer:
     """Read a wearer's file. Raises MissingInputError or BadDataError."""
-    return personal.load(path, Wearer, what=_WHAT, command="outcry calibrate", most_bytes=_BYTES)
+    return files.load(path, Wearer, what=_WHAT, command="outcry calibrate", most_bytes=_BYTES)
 
 
 def save(wearer: Wearer, path: Path) -> None:
     """Write a wearer's file, whole or not at all, for its owner's eyes only. Raises BadDataError."""
-    personal.save(wearer, path, what=_WHAT)
+    files.save(wearer, path, what=_WHAT)

@@ -1,4 +1,4 @@
-"""Makes `device/ordinary_speech.npz`: outlines of everyday sounds of speech, which no enrolled call may be like.
+"""Makes `device/voice/ordinary_speech.npz`: outlines of everyday sounds of speech, which no enrolled call may be like.
 
     python -m training.ordinary_speech CORPORA
 
@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from device.audio import read_samples
-from device.call import parts
 from device.enrol import ORDINARY, sounds_of
+from device.voice.call import parts
 
 KINDS = ("read-en", "words-en", "prompts")
 EVERY = 6

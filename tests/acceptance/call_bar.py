@@ -6,7 +6,7 @@ A call is a sound that one person made six times or more: words of EmoSpeech-Com
 mood; the corpus names no speakers, so a sitting is what was recorded without a minute's pause), sentences that a
 RAVDESS actor said calmly, sounds of `Nonverbal/`. Each example in turn is kept back; five of the others are
 enrolled by the device's own code, which may refuse them. False alarms are counted on `Speech/` (every Nth file,
-none of those that `device/ordinary_speech.npz` comes from) and on `Background/`. The persons fall in two halves:
+none of those that `device/voice/ordinary_speech.npz` comes from) and on `Background/`. The persons fall in two halves:
 one says which limit gives 0.2 false alarms an hour, the other is judged with the limit that the device has.
 """
 
@@ -22,12 +22,13 @@ from pathlib import Path
 
 import numpy as np
 
-from device import chosen, enrol, golden, package
+from device import enrol, package
 from device.audio import SAMPLE_RATE, read_samples
-from device.call import EXAMPLES, LIMIT, Call, Example, Likeness, example
 from device.config import Config
 from device.errors import BadDataError
+from device.installed import chosen, golden
 from device.network import Network
+from device.voice.call import EXAMPLES, LIMIT, Call, Example, Likeness, example
 
 SITTING_S = 60.0
 MOST = 10

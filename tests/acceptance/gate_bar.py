@@ -21,7 +21,7 @@ import numpy as np
 
 from device.audio import SAMPLE_RATE, Chunk, read_samples
 from device.errors import OutcryError
-from device.gate import SilenceGate
+from device.hearing.gate import SilenceGate
 
 CHUNK = SAMPLE_RATE // 10
 SPEECH = ["CREMA-D", "RAVDESS", "TESS", "SAVEE", "EMO-DB", "nEMO", "ASED", "EmoSpeech-Command", "Speech", "Nonverbal"]

@@ -31,15 +31,16 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 
-from device import chosen, golden, package
+from device import package
 from device.audio import read_samples
 from device.config import Config
 from device.decision import Decider
 from device.features import features
-from device.learning import Apprentice, LearningRules, drift
+from device.hearing.road import decision_parameters
+from device.installed import chosen, golden
 from device.network import Network
-from device.road import decision_parameters
 from device.view import LEVEL, VOICING
+from device.voice.learning import Apprentice, LearningRules, drift
 from device.wearer import Learner, Wearer
 from training.index import build_index
 from training.splits import HELD_OUT
@@ -83,7 +84,7 @@ def played(clips: list[Frames], level: float) -> Iterator[Frames]:
 
 
 def danger_in(clips: list[Frames], wearer: Wearer, network: Network) -> list[float]:
-    """The danger that keeps from learning, of each clip in one round: as hearing.py has it."""
+    """The danger that keeps from learning, of each clip in one round: as hearing/thread.py has it."""
     network.wear(wearer)
     decider = Decider(decision_parameters(network.package.manifest, Config()))
     most, now = [], 0.0

@@ -16,8 +16,8 @@ from convert.engines import Engine
 from convert.run_folder import RunFolder
 from convert.verification_report import write_report
 from convert.verify import verify
-from device import golden
 from device.errors import BadDataError
+from device.installed import golden
 from device.manifest import SENSITIVITIES, SIGNATURE
 from device.network import Network
 from device.package import load

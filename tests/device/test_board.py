@@ -2,7 +2,7 @@
 
 import pytest
 
-from device import board
+from device.machine import board
 
 
 def put(root, path, text):

@@ -12,13 +12,15 @@ from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from device import callbook, cli, enrol, golden, package
-from device.call import EXAMPLES, Call, Caller, Debounce, example
-from device.callbook import CallBook
+from device import cli, enrol, package
 from device.errors import BadDataError, MissingInputError, UsageError
 from device.features import SAMPLE_RATE, features
+from device.installed import golden
 from device.network import Network
-from device.segments import MOST_FRAMES, Segmenter
+from device.voice import callbook
+from device.voice.call import EXAMPLES, Call, Caller, Debounce, example
+from device.voice.callbook import CallBook
+from device.voice.segments import MOST_FRAMES, Segmenter
 from device.wearer import Wearer
 from device.wearer import digest as voice_digest
 from tests.device.made_package import original

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from device import __version__, chosen
+from device import __version__
 from device.cli import main, outcry
+from device.installed import chosen
 
 REPOSITORY = Path(__file__).parents[2]
 PACKAGE = chosen.shipped()[0]

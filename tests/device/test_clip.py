@@ -10,9 +10,10 @@ import pytest
 from nacl.exceptions import CryptoError
 from nacl.public import PrivateKey, SealedBox
 
-from device import clip, config
+from device import config
 from device.audio import Chunk
-from device.clip import ClipKeeper
+from device.telling import clip
+from device.telling.clip import ClipKeeper
 
 RATE = 16_000
 KEY = PrivateKey.generate()

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from device.audio import SAMPLE_RATE, Chunk
-from device.gate import GateParameters, SilenceGate
+from device.hearing.gate import GateParameters, SilenceGate
 
 CHUNK = 1_600
 

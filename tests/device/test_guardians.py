@@ -15,7 +15,7 @@ from nacl.signing import SigningKey
 
 from device import events
 from device.events import Event
-from device.guardians import Gate, RefusedError
+from device.mqtt.guardians import Gate, RefusedError
 from device.outbox import Outbox
 from tests import signing
 from tests.signing import canonical, public, signed

@@ -6,16 +6,17 @@ import msgspec
 import numpy as np
 import pytest
 
-from device import enrol, golden, package, wearer
+from device import enrol, package, wearer
 from device.audio import Chunk
-from device.call import EXAMPLES
-from device.callbook import CallBook
 from device.config import Config, DecisionSection
 from device.features import SAMPLE_RATE, features
-from device.hearing import Hearing, Pupillage
+from device.hearing.road import Road, decision_parameters
+from device.hearing.thread import Hearing, Pupillage
+from device.installed import golden
 from device.network import Network
-from device.road import Road, decision_parameters
 from device.view import VOICING
+from device.voice.call import EXAMPLES
+from device.voice.callbook import CallBook
 from device.wearer import Learner, Wearer
 from tests.device.made_package import original
 

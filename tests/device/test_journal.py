@@ -3,7 +3,7 @@
 import pytest
 
 from device.events import Event, new_id
-from device.journal import Journal
+from device.telling.journal import Journal
 
 
 def event(number):

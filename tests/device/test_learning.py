@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from device.features import FRAME_SIZE
-from device.learning import HOUR_S, Apprentice, LearningRules, drift
 from device.view import F0, LEVEL, LEVEL_PER_DB, VOICING, ViewParameters
+from device.voice.learning import HOUR_S, Apprentice, LearningRules, drift
 from device.wearer import Wearer, digest
 
 SPREAD = np.linspace(0.5, 2.0, FRAME_SIZE)

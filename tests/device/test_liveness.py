@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from device.audio import SAMPLE_RATE, Chunk
 from device.liveness import WORDS, Liveness, LivenessParameters, Reason
-from device.pace import Pace
-from device.soundness import Soundness, SoundnessParameters
+from device.sound.pace import Pace
+from device.sound.soundness import Soundness, SoundnessParameters
 
 CHUNK_S = 0.1
 RNG = np.random.default_rng(7)

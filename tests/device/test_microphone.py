@@ -13,10 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from device.errors import MissingInputError, SoundHangError, UsageError
-from device.intake import BLOCK_MS, QUEUE_S, Intake, StreamFormat
-from device.microphone import HARDWARE_FORMATS, SHARED_FORMATS, Microphone
-from device.portaudio import MicrophoneBusyError, MicrophoneInfo, choose, within
-from device.sound_cards import Card, cards, holders
+from device.sound.cards import Card, cards, holders
+from device.sound.intake import BLOCK_MS, QUEUE_S, Intake, StreamFormat
+from device.sound.microphone import HARDWARE_FORMATS, SHARED_FORMATS, Microphone
+from device.sound.portaudio import MicrophoneBusyError, MicrophoneInfo, choose, within
 
 USB = Card(1, "Device", "USB PnP Sound Device", "1-1.3")
 I2S = Card(0, "sndrpigooglevoi", "snd_rpi_googlevoicehat_soundcar")

@@ -7,7 +7,6 @@ import time
 import numpy as np
 import pytest
 
-from device import chosen, rehearsal
 from device.alarm import Alarm
 from device.audio import SAMPLE_RATE, Chunk
 from device.bench import made_sound
@@ -15,13 +14,15 @@ from device.calibration import Pupil
 from device.config import AlarmSection, Config, DeviceSection
 from device.errors import BadDataError
 from device.events import Told, decode_event
-from device.evidence import Level
-from device.faults import Faults
-from device.journal import Journal
+from device.installed import chosen
+from device.machine.notify import Notifier
 from device.meter import face
-from device.notify import Notifier
 from device.outbox import Outbox
-from device.telling import Teller
+from device.running import rehearsal
+from device.telling.evidence import Level
+from device.telling.faults import Faults
+from device.telling.journal import Journal
+from device.telling.teller import Teller
 
 
 def test_a_fault_is_told_once_and_its_end_once():

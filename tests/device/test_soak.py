@@ -12,19 +12,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from device import chosen, golden
 from device.alarm import Alarm
 from device.audio import SAMPLE_RATE, Chunk
 from device.bench import made_sound
 from device.config import AlarmSection, Config, DeviceSection
 from device.decision import DecisionParameters
 from device.events import Receipt, Told
-from device.evidence import evidence_of
-from device.gate import SilenceGate
-from device.journal import Journal
+from device.hearing.gate import SilenceGate
+from device.hearing.road import Road
+from device.installed import chosen, golden
 from device.outbox import Outbox
-from device.road import Road
-from device.telling import Teller
+from device.telling.evidence import evidence_of
+from device.telling.journal import Journal
+from device.telling.teller import Teller
 
 HOURS = float(os.environ.get("OUTCRY_SOAK_HOURS", "0.5"))
 CHUNK = 1600

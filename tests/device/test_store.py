@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from device import golden
 from device.errors import BadDataError, MissingInputError, OutcryError, UsageError
+from device.installed import golden
+from device.installed.store import TRIAL_STARTS, Store, first_whole
 from device.manifest import NETWORK, SIGNATURE
 from device.package import Package, load
-from device.store import TRIAL_STARTS, Store, first_whole
 from tests.device.made_package import copy_to, with_file, with_manifest
 from tests.device.test_package import keys, sign
 
@@ -203,7 +203,7 @@ def test_a_state_directory_that_can_t_be_written_is_one_line(tmp_path: Path, one
 SWITCHER = """
 import sys
 from pathlib import Path
-from device.store import Store
+from device.installed.store import Store
 store = Store(Path(sys.argv[1]))
 print("go", flush=True)
 while True:

@@ -16,9 +16,9 @@ import time
 import numpy as np
 
 from device.errors import OutcryError
-from device.intake import StreamFormat
-from device.listening import Listening
-from device.microphone import Microphone
+from device.hearing.listening import Listening
+from device.sound.intake import StreamFormat
+from device.sound.microphone import Microphone
 
 
 def main() -> None:

@@ -18,8 +18,8 @@ from typing import Any
 
 import pytest
 
-from device.listening import Listening
-from device.microphone import Microphone, list_microphones
+from device.hearing.listening import Listening
+from device.sound.microphone import Microphone, list_microphones
 from tests.rig.sound import SoundRig, sound_rig  # noqa: F401
 
 pytestmark = [pytest.mark.rig, pytest.mark.timeout(180)]

@@ -4,8 +4,8 @@ import msgspec
 
 from device import events
 from device.events import Evidence
+from device.hearing.road import Heard
 from device.manifest import Manifest
-from device.road import Heard
 
 DIGITS = 4
 

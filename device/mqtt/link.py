@@ -19,7 +19,7 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
-from device.reasons import LinkError, Settings, in_words, reason_in_words, refusal, tls_context
+from device.mqtt.reasons import LinkError, Settings, in_words, reason_in_words, refusal, tls_context
 
 # TCP and TLS each get this long; a broker that is there answers in well under a second.
 CONNECT_TIMEOUT_S: Final = 5.0

@@ -18,8 +18,8 @@ import pyaudio
 
 from device.audio import SAMPLE_RATE, Chunk
 from device.errors import MissingInputError, SoundHangError, UsageError
-from device.intake import BLOCK_MS, Intake, StreamFormat
-from device.portaudio import (
+from device.sound.intake import BLOCK_MS, Intake, StreamFormat
+from device.sound.portaudio import (
     MicrophoneBusyError,
     MicrophoneInfo,
     busy_words,

@@ -7,11 +7,12 @@ import time
 from collections.abc import Callable
 from typing import BinaryIO
 
-from device import board, events
+from device import events
 from device.config import DeviceSection
 from device.events import Event, Position, Told
-from device.journal import Journal
+from device.machine import board
 from device.outbox import Outbox
+from device.telling.journal import Journal
 
 _log = logging.getLogger(__name__)
 

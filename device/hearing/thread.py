@@ -11,16 +11,16 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from device.audio import Chunk
-from device.call import Caller
-from device.callbook import CallBook
 from device.config import MicrophoneSection
 from device.events import WearerKnown
-from device.gate import SilenceGate
-from device.learning import Apprentice
-from device.listening import Listening
+from device.hearing.gate import SilenceGate
+from device.hearing.listening import Listening
+from device.hearing.road import Heard, Road
 from device.liveness import HearingReport, LivenessParameters
-from device.microphone import Microphone
-from device.road import Heard, Road
+from device.sound.microphone import Microphone
+from device.voice.call import Caller
+from device.voice.callbook import CallBook
+from device.voice.learning import Apprentice
 from device.wearer import Wearer
 
 READ_TIMEOUT_S = 0.25

@@ -12,10 +12,10 @@ from device.config import Config
 from device.control import Client, Message
 from device.errors import OutcryError, UsageError
 from device.events import Command
-from device.faults import Faults
-from device.hearing import Hearing
+from device.hearing.thread import Hearing
 from device.outbox import Outbox
-from device.reporting import Reporter
+from device.running.reporting import Reporter
+from device.telling.faults import Faults
 
 
 class _Ask(msgspec.Struct, frozen=True):

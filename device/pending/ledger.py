@@ -13,7 +13,7 @@ from typing import Final
 
 from device import events
 from device.errors import BadDataError
-from device.waiting import Waiting
+from device.pending.waiting import Waiting
 
 SCHEMA_VERSION: Final = 1
 BUSY_TIMEOUT_S: Final = 1.0

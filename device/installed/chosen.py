@@ -4,14 +4,15 @@ import logging
 from collections.abc import Callable
 from pathlib import Path
 
-from device import golden, package, store
+from device import package
 from device.config import Config
 from device.errors import BadDataError, MissingInputError
+from device.installed import golden, store
 from device.package import Package
 
 _log = logging.getLogger(__name__)
 
-SHIPPED = Path(__file__).parent / "models"
+SHIPPED = Path(__file__).parents[1] / "models"
 
 
 def shipped() -> list[Path]:

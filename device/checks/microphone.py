@@ -7,8 +7,8 @@ from typing import Literal
 import numpy as np
 
 from device.config import MicrophoneSection
-from device.microphone import Microphone
-from device.road import loudness_dbfs
+from device.hearing.road import loudness_dbfs
+from device.sound.microphone import Microphone
 
 LISTEN_S = 2.0
 _VERY_QUIET_DBFS = -85.0

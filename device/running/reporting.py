@@ -4,18 +4,19 @@ import time
 
 import msgspec
 
-from device import __version__, board, events
+from device import __version__, events
 from device.alarm import Alarm
 from device.broker import Broker
 from device.config import Config
 from device.control import Client
 from device.events import State
-from device.evidence import level_of
-from device.faults import Faults
-from device.hearing import Hearing
-from device.notify import Notifier
+from device.hearing.thread import Hearing
+from device.machine import board
+from device.machine.notify import Notifier
 from device.outbox import Outbox
 from device.panel import Panel, pattern_of
+from device.telling.evidence import level_of
+from device.telling.faults import Faults
 
 READINGS_EVERY_S = 0.1
 LEVEL_EVERY_S = 1.0

@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from device.errors import BadDataError
-from device.segments import Segmenter
 from device.view import LEVEL, ViewParameters
+from device.voice.segments import Segmenter
 
 EXAMPLES: Final = 5
 MOST_EXAMPLES: Final = 10

@@ -22,9 +22,9 @@ from dataclasses import replace
 from device.audio import Chunk
 from device.errors import MissingInputError, SoundHangError
 from device.liveness import HearingReport, Liveness, LivenessParameters
-from device.microphone import Microphone
-from device.portaudio import MicrophoneBusyError
-from device.sound_server import SourceWatch
+from device.sound.microphone import Microphone
+from device.sound.portaudio import MicrophoneBusyError
+from device.sound.server import SourceWatch
 
 logger = logging.getLogger(__name__)
 

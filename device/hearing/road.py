@@ -19,7 +19,7 @@ from device.audio import Chunk
 from device.config import Config
 from device.decision import Decider, Decision, DecisionParameters
 from device.features import HOP_SAMPLES, PARAMETERS, SAMPLE_RATE, FeatureStream
-from device.gate import SilenceGate
+from device.hearing.gate import SilenceGate
 from device.manifest import Manifest
 from device.network import Network, Posterior
 

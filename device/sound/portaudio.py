@@ -15,7 +15,7 @@ from typing import TypeVar
 import pyaudio
 
 from device.errors import MissingInputError, SoundHangError
-from device.sound_cards import Card, cards, holders
+from device.sound.cards import Card, cards, holders
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from typing import Literal
 
 from device.config import Config, mqtt_password
-from device.link import Link
-from device.reasons import LinkError, Settings, reason_in_words
+from device.mqtt.link import Link
+from device.mqtt.reasons import LinkError, Settings, reason_in_words
 
 PATIENCE_S = 5.0
 _FIRST_ERROR = 128

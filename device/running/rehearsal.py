@@ -9,16 +9,16 @@ from dataclasses import replace
 
 import msgspec
 
-from device import golden
 from device.alarm import Alarm
 from device.audio import SAMPLE_RATE, Chunk
 from device.config import AlarmSection
 from device.decision import DecisionParameters
 from device.errors import BadDataError
 from device.events import Told
-from device.evidence import evidence_of
+from device.hearing.road import Road
+from device.installed import golden
 from device.package import Package
-from device.road import Road
+from device.telling.evidence import evidence_of
 
 _CHUNK_SAMPLES = 1600
 _DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")

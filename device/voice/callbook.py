@@ -8,10 +8,11 @@ from typing import Final
 
 import msgspec
 
-from device import personal, wearer
-from device.call import MOST_CALLS, Call
+from device import wearer
 from device.errors import BadDataError
+from device.machine import files
 from device.manifest import NETWORK, Manifest
+from device.voice.call import MOST_CALLS, Call
 
 FILE_NAME: Final = "calls.json"
 _WHAT: Final = "call file"
@@ -50,9 +51,9 @@ def digest(manifest: Manifest) -> str:
 
 def load(path: Path) -> CallBook:
     """Read the calls. Raises MissingInputError or BadDataError."""
-    return personal.load(path, CallBook, what=_WHAT, command="outcry enrol NAME", most_bytes=_BYTES)
+    return files.load(path, CallBook, what=_WHAT, command="outcry enrol NAME", most_bytes=_BYTES)
 
 
 def save(book: CallBook, path: Path) -> None:
     """Write the calls, whole or not at all. Raises BadDataError."""
-    personal.save(book, path, what=_WHAT)
+    files.save(book, path, what=_WHAT)

@@ -13,8 +13,8 @@ from typing import Final
 import msgspec
 
 from device import events
-from device.ledger import NOTES_KEPT, Ledger, erase_put_aside, is_damaged, put_aside
-from device.waiting import Waiting
+from device.pending.ledger import NOTES_KEPT, Ledger, erase_put_aside, is_damaged, put_aside
+from device.pending.waiting import Waiting
 
 log = logging.getLogger(__name__)
 

@@ -1,0 +1,6 @@
+"""What `outbox.py` stands on: the events that nobody has yet. From top to bottom:
+
+shelf     the rows: in memory, and behind that on disk
+ledger    the SQLite file
+waiting   an event on its way, and one sending of it; pure
+"""
