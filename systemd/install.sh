@@ -13,7 +13,7 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 readonly opt=/opt/outcry etc=/etc/outcry state=/var/lib/outcry log=/var/log/outcry-install.log
 # A fixed path: sudo may leave the person's own python3 in front of Debian's.
 export PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C.UTF-8
-readonly releases=$opt/releases key=$etc/release-key.pem
+readonly releases=$opt/releases trial=$opt/trial key=$etc/release-key.pem
 readonly units=/etc/systemd/system dropin=/etc/systemd/system/outcry.service.d/local-network.conf
 readonly apt_wait_s=${OUTCRY_APT_WAIT_S:-60} need_mb=${OUTCRY_NEED_MB:-400}
 readonly ready_s=${OUTCRY_READY_S:-90} settle_s=${OUTCRY_SETTLE_S:-5}
@@ -31,7 +31,7 @@ switched=no
 usage() {
   cat <<'EOF'
 usage: sudo install.sh [--wheelhouse DIR] [--key PUBLIC.pem] [--local-network | --any-network] [--dry-run]
-       sudo install.sh --rollback | --uninstall [--purge]  [--dry-run]
+       sudo install.sh --rollback | --settle | --uninstall [--purge]  [--dry-run]
 
   --wheelhouse DIR  install from a directory made by wheelhouse.sh, without internet (the default where
                     this script lies in one)
@@ -39,6 +39,7 @@ usage: sudo install.sh [--wheelhouse DIR] [--key PUBLIC.pem] [--local-network | 
   --local-network   the service reaches nothing outside the local network; --any-network lifts that
   --rollback        go back to the release that ran before
   --uninstall       remove the program; configuration, journal and outbox stay. --purge removes them too
+  --settle          go back where a switch was interrupted; outcry-trial.service calls it before each start
   --dry-run         say what would be done, and do nothing
 EOF
 }
@@ -70,6 +71,7 @@ parse() {
       --local-network) network=local ;;
       --any-network) network=any ;;
       --rollback) action=rollback ;;
+      --settle) action=settle ;;
       --uninstall) action=uninstall ;;
       --purge) purge=yes ;;
       --dry-run) dry=yes ;;
@@ -107,116 +109,19 @@ check_machine() {
 lock() {
   [ "$dry" = no ] || return 0
   exec 9> /run/outcry-install.lock
-  flock --nonblock 9 || fail "another installation is at work; wait for it to end"
-  : > "$log"
+  if ! flock --nonblock 9; then
+    [ "$action" != settle ] || exit 0 # the installation at work ends its own trial
+    fail "another installation is at work; wait for it to end"
+  fi
+  [ "$action" = settle ] || : > "$log"
   chmod 600 "$log"
   printf '%s %s\n' "$(date --utc +%FT%TZ)" "$action" >> "$log"
 }
 
 # shellcheck source=release.sh
 . "$here/release.sh"
-
-# --- switching --------------------------------------------------------------------------------------------------
-
-# place MODE FROM TO: as a whole or not at all.
-place() {
-  run install -D -m "$1" "$2" "$3.new" && run mv -f "$3.new" "$3"
-}
-
-place_units() {
-  place 644 "$1/outcry.service" $units/outcry.service &&
-    place 644 "$1/outcry-fault.service" $units/outcry-fault.service &&
-    place 644 "$1/60-outcry.rules" /etc/udev/rules.d/60-outcry.rules &&
-    place 644 "$1/outcry.sysusers.conf" /etc/sysusers.d/outcry.conf &&
-    place 644 "$1/outcry.tmpfiles.conf" /etc/tmpfiles.d/outcry.conf &&
-    run systemd-sysusers /etc/sysusers.d/outcry.conf &&
-    run systemd-tmpfiles --create /etc/tmpfiles.d/outcry.conf
-}
-
-place_config() {
-  if [ ! -e $etc/config.toml ]; then
-    place 640 "$1/config.example.toml" $etc/config.toml && run chgrp outcry $etc/config.toml || return
-  fi
-  if [ -n "$new_key" ] && ! [ "$new_key" -ef $key ]; then
-    place 644 "$new_key" $key || return
-  fi
-  case $network in
-    local) place 644 "$1/systemd/outcry-local-network.conf" $dropin ;;
-    any) run rm -f $dropin ;;
-  esac
-}
-
-point() { # point NAME RELEASE: the atomic switch
-  run ln -sfn "releases/$(basename "$2")" "$opt/$1.new" && run mv -T "$opt/$1.new" "$opt/$1"
-}
-
-systemd_runs() { [ -d /run/systemd/system ]; }
-
-# Starts what /opt/outcry/current points to, and says whether it became ready and stayed so.
-start_service() {
-  run systemctl enable outcry.service || return
-  if ! systemd_runs; then
-    say "systemd does not run here (an image under construction?): the service starts at the next boot"
-    return 0
-  fi
-  run systemctl daemon-reload || return
-  if command -v udevadm > /dev/null; then
-    run udevadm control --reload || true # a container has no udev
-    run udevadm trigger --action=change --subsystem-match=sound --subsystem-match=gpio || true
-  fi
-  # A restart would go on counting the restarts of what ran before.
-  run systemctl stop outcry.service || return
-  run systemctl reset-failed outcry.service || true # nothing to reset
-  # Not waiting for systemctl: it would wait for ever for a service that is started again and again.
-  run systemctl start --no-block outcry.service || return
-  [ "$dry" = no ] || return 0
-  local starts end=$((SECONDS + ready_s))
-  until [ "$(unit ActiveState)" = active ]; do
-    [ $SECONDS -lt $end ] && [ "$(unit ActiveState)" != failed ] && [ "$(unit NRestarts)" -lt 3 ] || return
-    sleep 0.5
-  done
-  starts=$(unit NRestarts)
-  sleep "$settle_s"
-  [ "$(unit ActiveState)" = active ] && [ "$(unit NRestarts)" = "$starts" ]
-}
-
-unit() { systemctl show --property "$1" --value outcry.service; }
-
-stop_service() {
-  ! systemd_runs || run systemctl stop outcry.service outcry-fault.service || true
-  run systemctl disable outcry.service || true
-}
-
-# switch_to RELEASE OLD: OLD may be empty. Goes back by itself, and is not to be interrupted.
-switch_to() {
-  local to=$1 old=$2
-  trap '' INT TERM HUP
-  run sync # a release that power loss empties must not be the current one
-  switched=yes
-  say "starting $(basename "$to")"
-  if place_units "$to/systemd" && place_config "$to" && point current "$to" && place_link && start_service; then
-    [ -z "$old" ] || point previous "$old"
-    return
-  fi
-  if [ -z "$old" ]; then
-    stop_service
-    remove_program
-    fail "the service did not become ready; the program was removed again, configuration and data stay: see journalctl -u outcry"
-  fi
-  { place_units "$old/systemd" && point current "$old" && start_service; } ||
-    fail "$(basename "$to") did not become ready, and neither did $(basename "$old") again: see journalctl -u outcry"
-  [ "$to" != "$fresh" ] || rm -rf "$to"
-  fail "$(basename "$to") did not become ready; went back to $(basename "$old"), which runs: see journalctl -u outcry"
-}
-
-place_link() {
-  run mkdir -p /usr/local/bin && run ln -sfn $opt/current/bin/outcry /usr/local/bin/outcry
-}
-
-current_release() { # the release that NAME points to, nothing where there is none
-  local target
-  target=$(readlink -e "$opt/$1" 2> /dev/null) && printf '%s\n' "$target"
-}
+# shellcheck source=switch.sh
+. "$here/switch.sh"
 
 prune() {
   local dir
@@ -236,6 +141,7 @@ do_install() {
     rm -rf "$opt"/stage.*
     for left in "$releases"/*/unfinished; do rm -rf "$(dirname "$left")"; done
   fi
+  settle_first
   check_space
   find_source
   apt_packages
@@ -252,14 +158,22 @@ do_install() {
 
 do_rollback() {
   local old now
+  if [ -L "$trial" ]; then
+    settle_first
+    return
+  fi
   old=$(current_release previous) || fail "there is no earlier release to go back to" 66
   now=$(current_release current || true)
   switch_to "$old" "$now"
   say "$(basename "$old") runs again"
 }
 
+do_settle() {
+  [ ! -L "$trial" ] || go_back
+}
+
 remove_program() {
-  run rm -f $units/outcry.service $units/outcry-fault.service /etc/udev/rules.d/60-outcry.rules $dropin
+  run rm -f $units/outcry.service $units/outcry-fault.service $units/outcry-trial.service /etc/udev/rules.d/60-outcry.rules $dropin
   run rm -f /etc/sysusers.d/outcry.conf /etc/tmpfiles.d/outcry.conf /usr/local/bin/outcry
   [ ! -d "$(dirname $dropin)" ] || run rmdir --ignore-fail-on-non-empty "$(dirname $dropin)"
   ! systemd_runs || run systemctl daemon-reload || true

@@ -1,8 +1,8 @@
 """What a recording might have sounded like on a body, in a room, in a street, over a codec.
 
 Waveforms are changed by audiomentations where it has the transform; speed (soxr), codecs (soundfile) and
-clothes rubbing on the microphone are ours. Frames are changed by `channel`, `spec_augment` and `mixup`
-(Park et al., arXiv:1904.08779; Zhang et al., arXiv:1710.09412). All randomness comes from one seed a clip.
+clothes rubbing on the microphone are ours. All randomness comes from one seed a clip. What is changed on frames
+stands in `frame_augment.py`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import soundfile
 import soxr
 from numpy.typing import NDArray
 
-from device.features import SAMPLE_RATE, dct_matrix
+from device.features import SAMPLE_RATE
 
 Wave = NDArray[np.float32]
 Change = Callable[[Wave, np.random.Generator], Wave]
@@ -162,37 +162,3 @@ def _decoded(path: Path) -> Wave:
     samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
     mono = samples.mean(axis=1)
     return np.asarray(mono if rate == SAMPLE_RATE else soxr.resample(mono, rate, SAMPLE_RATE), np.float32)
-
-
-def channel(batch: int, rng: np.random.Generator) -> NDArray[np.float32]:
-    """Another microphone for each clip of a batch: what it adds to every coefficient, shape (batch, 40).
-
-    A smooth offset of the log mel energies of some dB, the level by some 3 dB.
-    """
-    count = dct_matrix().shape[1]
-    spread = np.zeros(count)
-    spread[0] = 5.0
-    spread[1:9] = 2.4 / np.arange(1, 9) ** 0.5
-    return np.asarray(rng.normal(size=(batch, count)) * spread, np.float32)
-
-
-def spec_augment(
-    frames: NDArray[np.float32], rng: np.random.Generator, chance: float = 0.5
-) -> NDArray[np.float32]:
-    """Hide a stripe of up to 8 mel bands, and up to two spans of up to 0.2 s; (batch, n, F), in place.
-
-    A band that is hidden gets its mean over the clip; a span the clip's mean frame.
-    """
-    matrix = dct_matrix().astype(np.float32)
-    count = matrix.shape[1]
-    for clip in frames:
-        if rng.random() < chance:
-            width, low = int(rng.integers(1, 9)), int(rng.integers(0, len(matrix) - 8))
-            band = matrix[low : low + width]
-            energies = clip[:, :count] @ band.T
-            clip[:, :count] += (energies.mean(axis=0) - energies) @ band
-        for _ in range(int(rng.integers(0, 3))):
-            if rng.random() < chance:
-                start, length = int(rng.integers(0, len(clip))), int(rng.integers(1, 21))
-                clip[start : start + length] = clip.mean(axis=0)
-    return frames

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from device.audio import read_samples
 from device.features import SAMPLE_RATE, dct_matrix, features
-from training.augment import Wave, body, channel, codec, mix, room, rustle, spec_augment, speed
+from training.augment import Wave, body, codec, mix, room, rustle, speed
+from training.frame_augment import channel, paced, spec_augment, throats, with_noise, with_throats
 from training.places import corpora_root
 
 mpl.use("Agg")
@@ -52,10 +53,13 @@ def draw(samples: Wave, noise: Wave, response: Path, to: Path, seed: int = 5) ->
     plain = frames["as recorded"]
     other = channel(1, rng)[0]
     frames["channel (on frames)"] = plain + np.pad(other, (0, plain.shape[1] - len(other)))
+    frames["throat (on frames)"] = with_throats(plain[None], *throats(1, rng, chance=1.0))[0]
+    frames["pace (on frames)"] = paced(plain, len(plain), rng, chance=1.0)
+    frames["background at 5 dB SNR (on frames)"] = with_noise(plain, features(behind), 5.0)
     frames["SpecAugment (on frames)"] = spec_augment(plain[None].copy(), rng, chance=1.0)[0]
     half = frames["background at 5 dB SNR"][: len(plain)]
     frames["mixup with the reversed clip (on views)"] = 0.6 * plain + 0.4 * half[::-1]
-    figure, axes = plt.subplots(5, 3, figsize=(13, 13), constrained_layout=True)
+    figure, axes = plt.subplots(6, 3, figsize=(13, 15.6), constrained_layout=True)
     low, high = np.percentile(energies(plain), [2, 99.5])
     for axis, (name, some) in zip(axes.flat, frames.items(), strict=True):
         axis.imshow(

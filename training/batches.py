@@ -15,12 +15,14 @@ from numpy.typing import NDArray
 
 from device.features import FRAME_SIZE
 from device.view import LEVEL, LEVEL_PER_DB, VIEW_SIZE, VOICING, View, ViewParameters, sounding
-from training.augment import channel, spec_augment
 from training.copies import Copy
 from training.corpora.clip import CLASSES, DANGER, EMOTIONS
+from training.frame_augment import channel, paced, spec_augment, throats, with_noise, with_throats
 
 VOICED = 0.45
 _SMOOTHING = 0.05
+# How much a clip counts for danger, by how strongly it was acted: what is hardly shown teaches little.
+_STRENGTH = {"low": 0.6, "high": 1.5, "strong": 1.3}
 _VOTES = 0.3  # share of a target that the listeners' votes make, the rest is what the actor meant
 # How often a clip is drawn, against a clip of CREMA-D: small corpora more, TESS' two voices less.
 _DRAWS = {
@@ -54,12 +56,13 @@ def targets_of(clips: pd.DataFrame) -> Targets:
     # Ordinary speech was not acted: that nobody is in danger is sure, that it is neutral is not.
     ordinary = (clips["corpus"] == "Speech").to_numpy()
     danger = clips["emotion"].isin(DANGER).to_numpy(np.float32)[:, None]
+    strength = np.where(danger[:, 0] > 0, clips["intensity"].map(_STRENGTH).fillna(1.0).to_numpy(np.float32), 1.0)
     unsure = (clips["emotion"] == "surprise").to_numpy()
     return Targets(
         emotion,
         known * np.where(ordinary, 0.3, 1.0).astype(np.float32),
         danger,
-        np.where(unsure, 0.2, np.where(known | (clips["emotion"] == "boredom"), 1.0, 0.0)).astype(np.float32),
+        np.where(unsure, 0.2, np.where(known | (clips["emotion"] == "boredom"), strength, 0.0)).astype(np.float32),
     )
 
 
@@ -98,6 +101,8 @@ class Crops(keras.utils.PyDataset):
         frames: length of a crop; a multiple of the network's strides.
         batch: clips in a batch. `steps`: batches in an epoch.
         knows: share of the crops whose wearer is known. `strangers`: share of those with another's means.
+        throats, paces, noises: share of crops spoken by another throat, at another pace, before a background
+            (`frame_augment.py`).
     """
 
     def __init__(
@@ -114,10 +119,14 @@ class Crops(keras.utils.PyDataset):
         knows: float = 0.5,
         strangers: float = 0.12,
         mixup: float = 0.3,
+        throats: float = 0.0,
+        paces: float = 0.0,
+        noises: float = 0.0,
     ) -> None:
         super().__init__(workers=1, use_multiprocessing=False, max_queue_size=16)
         self.frames, self.batch, self.steps, self.seed, self.epoch = frames, batch, steps, seed, 0
         self.knows, self.strangers, self.mixup = knows, strangers, mixup
+        self.throats, self.paces, self.noises = throats, paces, noises
         self.rows, self.copies, self.parameters = rows, copies, parameters
         self.targets = targets_of(clips)
         corpus = clips["corpus"].to_numpy()[rows]
@@ -158,12 +167,20 @@ class Crops(keras.utils.PyDataset):
         copies = np.where(rng.random(self.batch) < 0.35, 0, rng.integers(0, len(self.copies), self.batch))
         frames = np.zeros((self.batch, self.frames, FRAME_SIZE), np.float32)
         valid = np.zeros((self.batch, self.frames), np.float32)
+        throat = throats(self.batch, rng, self.throats)
         means = np.full((self.batch, FRAME_SIZE), np.nan, np.float32)
         for at, (row, copy) in enumerate(zip(drawn, copies, strict=True)):
             length = self._crop(frames[at], int(row), int(copy), rng)
             valid[at, :length] = 1.0
             if rng.random() < self.knows:
                 means[at] = self._wearer(int(row), int(copy), rng)
+        frames, means = with_throats(frames, *throat), with_throats(means, *throat)
+        for at in np.flatnonzero(rng.random(self.batch) < self.noises):
+            noise = self.copies[0].clip(int(rng.choice(self.background)))
+            noise = np.roll(noise, int(rng.integers(len(noise) + 1)), axis=0)
+            length = int(valid[at].sum())
+            if len(noise):
+                frames[at, :length] = with_noise(frames[at, :length], noise, float(rng.uniform(0, 25)))
         offset = channel(self.batch, rng)
         frames[:, :, : offset.shape[1]] += offset[:, None, :]
         means[:, : offset.shape[1]] += offset
@@ -186,6 +203,7 @@ class Crops(keras.utils.PyDataset):
             clip = clip[int(rng.integers(0, len(clip) // 3)) :]
         if len(clip) > 80 and rng.random() < 0.25:
             clip = clip[: int(rng.integers(60, len(clip)))]
+        clip = paced(clip, self.frames, rng, self.paces)
         kind = rng.random()
         before = int(rng.integers(5, self.frames // 2)) if kind < 0.45 else 0
         room = self.frames - before

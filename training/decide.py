@@ -12,6 +12,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import json
+import tomllib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,7 +40,7 @@ from training.judge import judge as judge_clips
 from training.judge import scorecard
 from training.places import corpora_root
 from training.runs import write_json
-from training.splits import speaker_independent
+from training.splits import split
 from training.streams import Span, StreamScore, judge, spells, together
 
 Wave = NDArray[np.float32]
@@ -180,6 +181,45 @@ def choose(tracks: Sequence[Track], calibration: Calibration) -> DecisionDefault
     return DecisionDefaults(chosen, calibration=calibration)
 
 
+@dataclass(frozen=True)
+class Measured:
+    """What settings did on streams that did not choose them: in ordinary life, among acted sentences, in danger."""
+
+    life: StreamScore
+    acted: StreamScore
+    danger: StreamScore
+
+    def told(self) -> dict[str, float | int]:
+        """Counts and hours, for `metrics.json` and the card."""
+        return {
+            "life_hours": round(self.life.hours, 3),
+            "life_false_alarms": self.life.false_alarms,
+            "acted_hours": round(self.acted.hours, 3),
+            "acted_false_alarms": self.acted.false_alarms,
+            "dangers": self.danger.events,
+            "heard": self.danger.heard,
+            "median_after_end_s": round(float(np.median(self.danger.after_end_s or (np.nan,))), 2),
+        }
+
+
+def measure(tracks: Sequence[Track]) -> dict[str, Measured]:
+    """Each setting by halves: chosen on one half of the streams, counted on the other, and the other way round."""
+    halves = [
+        [track for kind in sorted({t.kind for t in tracks}) for track in [t for t in tracks if t.kind == kind][half::2]]
+        for half in (0, 1)
+    ]
+    counted: dict[str, list[list[StreamScore]]] = {name: [[], [], []] for name in LIMITS}
+    for chooses, counts in (halves, halves[::-1]):
+        settings = choose(chooses, Calibration()).sensitivities
+        for name, setting in settings.items():
+            parameters = DecisionParameters(
+                **{field: getattr(setting, field) for field in ("threshold", "release", "smooth_s", "n", "m")}
+            )
+            for scores, kind in zip(counted[name], ("life", "acted", "danger"), strict=True):
+                scores.append(score([track for track in counts if track.kind.startswith(kind)], parameters))
+    return {name: Measured(*(together(scores) for scores in kinds)) for name, kinds in counted.items()}
+
+
 def _candidates(tracks: Sequence[Track]) -> Iterator[_Candidate]:
     life = [track for track in tracks if track.kind == "life"]
     acted = [track for track in tracks if track.kind == "acted"]
@@ -207,9 +247,12 @@ def _best(candidates: Sequence[_Candidate], most_life: float, most_acted: float)
     return min(candidates, key=lambda c: c.life / most_life + c.acted / most_acted).setting
 
 
-def decide(run: Path, package: Package, clips: pd.DataFrame, rows: NDArray[np.int64], root: Path) -> DecisionDefaults:
+def decide(
+    run: Path, package: Package, clips: pd.DataFrame, rows: NDArray[np.int64], root: Path
+) -> tuple[DecisionDefaults, dict[str, Measured]]:
     """Calibrate on the validation clips `rows`, choose on their streams; writes `decision.json` into the run.
 
+    The settings are chosen on all streams; what is told of them was counted by halves (`measure`).
     `package` is the run's own, of any calibration: its logits are what counts.
     """
     network = Network(package)
@@ -223,9 +266,21 @@ def decide(run: Path, package: Package, clips: pd.DataFrame, rows: NDArray[np.in
         track = listen(network, stream)
         danger = 1 / (1 + np.exp(-(calibration.scale * _logits(track.danger, old) + calibration.bias)))
         tracks.append(dataclasses.replace(track, danger=danger))
+    measured = measure(tracks)
     chosen = choose(tracks, calibration)
+    chosen = msgspec.structs.replace(
+        chosen,
+        sensitivities={
+            name: msgspec.structs.replace(
+                setting,
+                false_alarms_per_hour=round(measured[name].life.false_alarms_per_hour, 2),
+                recall=round(measured[name].danger.recall, 3),
+            )
+            for name, setting in chosen.sensitivities.items()
+        },
+    )
     (run / "decision.json").write_bytes(msgspec.json.format(msgspec.json.encode(chosen)) + b"\n")
-    return chosen
+    return chosen, measured
 
 
 def _logits(danger: NDArray[np.float64], calibration: Calibration) -> NDArray[np.float64]:
@@ -245,24 +300,25 @@ def main(run: Path, package: Path, corpora: Path | None, scores: bool) -> None:
     """
     root = corpora_root(corpora)
     clips = build_index(root)
-    part = speaker_independent(clips)
+    part = split(clips, tomllib.loads((run / "recipe.toml").read_text(encoding="utf-8")).get("split", "speakers"))
     loaded = load(package)
-    chosen = decide(run, loaded, clips, np.flatnonzero((part == "validation").to_numpy()), root)
+    chosen, measured = decide(run, loaded, clips, np.flatnonzero((part == "validation").to_numpy()), root)
     for name, setting in chosen.sensitivities.items():
-        click.echo(f"{name}: {msgspec.json.encode(setting).decode()}")
+        click.echo(f"{name}: {msgspec.json.encode(setting).decode()} {measured[name].told()}")
     if not scores:
         return
     told = json.loads((run / "metrics.json").read_text()) if (run / "metrics.json").is_file() else {}
     cards: dict[str, dict[str, list[dict[str, Any]]]] = {}
-    for side in ("validation", "test"):
+    streams_told = {name: some.told() for name, some in measured.items()}
+    for side in [side for side in ("validation", "test") if (part == side).any()]:
         tables = scorecard(loaded, clips[part == side].reset_index(drop=True), root)
         cards[side] = {
             name: json.loads(table.reset_index().to_json(orient="records")) for name, table in tables.items()
         }
         for name, table in tables.items():
             click.echo(f"\n{side}: {name}\n{table.round(3).to_string()}")
-    write_json(run / "metrics.json", told | {"int8": cards, "corpora": cards["test"]["plain"]})
-    (run / "README.md").write_text(card.body(chosen, cards) + "\n", encoding="utf-8")
+    write_json(run / "metrics.json", told | {"int8": cards, "corpora": cards[side]["plain"], "streams": streams_told})
+    (run / "README.md").write_text(card.body(chosen, cards, streams_told) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

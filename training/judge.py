@@ -22,10 +22,11 @@ from device.package import Package
 from device.wearer import LEAST_S, Learner, Wearer
 from training.augment import mix
 from training.corpora.clip import CLASSES, EMOTIONS
-from training.evaluate import is_danger, roc_area, score
+from training.evaluate import Interval, bootstrap, is_danger, roc_area, score
 
 Change = Callable[[NDArray[np.float32], np.random.Generator], NDArray[np.float32]]
 TAUGHT_BY = 5  # clips
+NOT_ACTED = ("Background", "Speech", "Nonverbal", "Screams")
 
 
 @dataclass(frozen=True)
@@ -37,9 +38,19 @@ class Answers:
     danger: NDArray[np.float64]
 
     def table(self) -> pd.DataFrame:
-        """Accuracy and UAR over the emotions that a corpus has, danger's area under the curve; one row a corpus."""
+        """Accuracy and UAR over the emotions that a corpus has, danger's area under the curve, with their 95 %
+        intervals; one row a corpus.
+        """
         name = self.clips["corpus"] + np.where(self.clips["part"] == "song", " song", "")
-        rows = [self._row(corpus, (name == corpus).to_numpy()) for corpus in sorted(set(name))]
+        return self._rows(name.to_numpy(object))
+
+    def groups(self, by: str) -> pd.DataFrame:
+        """The same by another column (sex, language, intensity), acted clips of all corpora together."""
+        acted = ~self.clips["corpus"].isin(NOT_ACTED)
+        return self._rows(self.clips[by].where(acted, "").to_numpy(object))
+
+    def _rows(self, name: NDArray[np.object_]) -> pd.DataFrame:
+        rows = [self._row(group, name == group) for group in sorted(set(name)) if group]
         return pd.DataFrame(rows).set_index("corpus")
 
     def _row(self, corpus: str, here: NDArray[np.bool_]) -> dict[str, object]:
@@ -51,11 +62,22 @@ class Answers:
             columns = [CLASSES.index(emotion) for emotion in has]
             told = np.array(has, object)[self.emotions[six][:, columns].argmax(axis=1)]
             scores = score(label[six], told)
-            row |= {"accuracy": scores.accuracy, "uar": scores.uar}
+            right = self._interval(lambda at: float(np.mean(label[six][at] == told[at])), six)
+            row |= {"accuracy": right.value, "accuracy_low": right.low, "accuracy_high": right.high, "uar": scores.uar}
         judged = here & np.isin(label.astype(str), CLASSES)
-        row["danger_auc"] = roc_area(is_danger(label[judged]), self.danger[judged])
+        danger, told_danger = is_danger(label[judged]), self.danger[judged]
+        row["danger_auc"] = roc_area(danger, told_danger)
+        if np.isfinite(row["danger_auc"]):
+            area = self._interval(lambda at: roc_area(danger[at], told_danger[at]), judged)
+            row |= {"danger_auc_low": area.low, "danger_auc_high": area.high}
         row["danger_mean"] = float(self.danger[judged].mean()) if judged.any() else float("nan")
         return row
+
+    def _interval(self, figure: Callable[[NDArray[np.int64]], float], some: NDArray[np.bool_]) -> Interval:
+        """Over speakers drawn again, or over clips where fewer than four speak (then it is too narrow)."""
+        speakers = self.clips["speaker"].to_numpy(object)[some]
+        owners = speakers if len(set(speakers)) >= 4 else np.full(len(speakers), "", object)
+        return bootstrap(figure, owners, rounds=300)
 
 
 def sounds(clips: pd.DataFrame, root: Path) -> Iterator[NDArray[np.float32]]:
@@ -149,7 +171,9 @@ def scorecard(package: Package, clips: pd.DataFrame, root: Path) -> dict[str, pd
     judged = clips[~taught].reset_index(drop=True)
     known = wearers(package, clips[taught], root)
     background = [root / path for path in judged["path"][judged["corpus"] == "Background"]]
-    tables = {"plain": judge(package, judged, root).table()}
+    answers = judge(package, judged, root)
+    tables = {"plain": answers.table()}
+    tables |= {f"plain, by {by}": answers.groups(by) for by in ("sex", "language", "intensity")}
     mine = judged[judged["speaker"].isin(list(known))].reset_index(drop=True)
     if known:
         tables["same clips, nobody known"] = judge(package, mine, root).table()

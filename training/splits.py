@@ -107,10 +107,14 @@ def grouped_kfold(clips: pd.DataFrame, fold: int, *, folds: int = 5, seed: int =
 
 
 def split(clips: pd.DataFrame, protocol: str, *, seed: int = 0) -> pd.Series:
-    """The split that a recipe names: `speakers`, `random`, `without:CORPUS`, or `fold:2/5`."""
+    """The split that a recipe names: `speakers`, `validation` (as `speakers`, but the test speakers are learned
+    from too: the last training before a package ships), `random`, `without:CORPUS`, or `fold:2/5`.
+    """
     name, _, rest = protocol.partition(":")
     if protocol == "speakers":
         return speaker_independent(clips)
+    if protocol == "validation":
+        return speaker_independent(clips).replace(TEST, TRAIN)
     if protocol == "random":
         return random_stratified(clips, seed=seed)
     if name == "without":
@@ -118,7 +122,7 @@ def split(clips: pd.DataFrame, protocol: str, *, seed: int = 0) -> pd.Series:
     if name == "fold" and len(numbers := rest.split("/")) == 2 and all(n.isdigit() for n in numbers):
         return grouped_kfold(clips, int(numbers[0]), folds=int(numbers[1]), seed=seed)
     raise UsageError(
-        f"no split {protocol!r}; there are speakers, random, without:CORPUS and fold:K/N (K from 0)"
+        f"no split {protocol!r}; there are speakers, validation, random, without:CORPUS and fold:K/N (K from 0)"
     )
 
 

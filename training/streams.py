@@ -23,6 +23,8 @@ class StreamScore:
     heard: int
     false_alarms: int
     latencies_s: tuple[float, ...]
+    after_end_s: tuple[float, ...] = ()
+    """From each heard event's end to the decision; below 0: the decision came before the end."""
 
     @property
     def false_alarms_per_hour(self) -> float:
@@ -74,12 +76,14 @@ def judge(
             false alarm, as the wearer would see it.
     """
     latencies: list[float] = []
+    after_end: list[float] = []
     heard = 0
     for start, end in events:
         hits = [spell for spell in decided if spell[0] < end + grace_s and spell[1] > start]
         if hits:
             heard += 1
             latencies.append(max(0.0, hits[0][0] - start))
+            after_end.append(hits[0][0] - end)
     false = 0
     last_end = -np.inf
     for start, end in decided:
@@ -87,7 +91,7 @@ def judge(
         if not belongs:
             false += start - last_end >= rearm_s
             last_end = end
-    return StreamScore(duration_s / 3600, len(events), heard, false, tuple(latencies))
+    return StreamScore(duration_s / 3600, len(events), heard, false, tuple(latencies), tuple(after_end))
 
 
 def together(scores: Sequence[StreamScore]) -> StreamScore:
@@ -98,6 +102,7 @@ def together(scores: Sequence[StreamScore]) -> StreamScore:
         sum(score.heard for score in scores),
         sum(score.false_alarms for score in scores),
         tuple(latency for score in scores for latency in score.latencies_s),
+        tuple(after for score in scores for after in score.after_end_s),
     )
 
 

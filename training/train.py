@@ -56,6 +56,9 @@ class DangerRecipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     knows: float = 0.5
     strangers: float = 0.12
     mixup: float = 0.3
+    throats: float = 0.0  # share of crops: see `frame_augment.py`
+    paces: float = 0.0
+    noises: float = 0.0
     start: str = ""  # a run beside this one whose weights are the first ones
     corpora: tuple[str, ...] = ()
     split: str = "speakers"
@@ -156,6 +159,9 @@ def fit(recipe: DangerRecipe, clips: pd.DataFrame, part: pd.Series, copies: list
         knows=recipe.knows,
         strangers=recipe.strangers,
         mixup=recipe.mixup,
+        throats=recipe.throats,
+        paces=recipe.paces,
+        noises=recipe.noises,
     )
     model = compile_network(recipe)
     if recipe.start:
@@ -271,6 +277,8 @@ def evaluate(
     tables = {}
     for side in ("validation", "test"):
         rows = np.flatnonzero((part == side).to_numpy())
+        if not len(rows):
+            continue
         emotion, danger = predict(model, parameters, [copies[0].clip(int(row)) for row in rows])
         tables[side] = summary(clips.iloc[rows].reset_index(drop=True), emotion, danger)
     told = {side: json.loads(table.to_json(orient="records")) for side, table in tables.items()}

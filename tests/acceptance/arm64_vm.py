@@ -40,7 +40,7 @@ MACHINE = ["-M", "virt", "-cpu", "cortex-a72", "-m", "3072", "-smp", "2", "-nic"
 CONFIG = {
     'host = ""': 'host = "localhost"',
     "tls = true": "tls = false",
-    'name = ""': 'name = "Loopback"',
+    'name = ""': 'name = "outcry"',  # the udev rule's name for it
     "led = 17": f"led = {LED}",
     "button = 27": "button = -1",
     "buzzer = 22": "buzzer = -1",
@@ -59,6 +59,8 @@ mosquitto_sub -V mqttv5 -t 'outcry/+/alert' | sed -u 's/^/ALERT /' &
 systemctl start --no-block outcry
 until [ "$(systemctl is-active outcry)" = active ]; do sleep 0.5; done
 say ready "$(systemd-analyze --no-pager timestamp "$(systemctl show -P ActiveEnterTimestamp outcry)" | tail -1)"
+say cards "$(tr '\\n' ' ' < /proc/asound/cards)"
+say nodes "$(stat -c '%n %A %G' /dev/gpiochip0 /dev/snd/controlC0 2>&1 | tr '\\n' ' ')"
 say uid "$(ps -o user= -p "$(systemctl show -P MainPID outcry)")" "$(systemctl show -P StatusText outcry)"
 journalctl -u outcry -o cat -f | sed -u 's/^/LOG /' &
 until systemctl show -P StatusText outcry | grep -q 'hearing healthy'; do sleep 1; done
@@ -165,8 +167,9 @@ def add_modules(root: Path, source: Path) -> None:
         name, _, rest = line.partition(":")
         needs[name] = rest.split()
     for wanted in MODULES:
-        pattern = re.compile(wanted.replace("-", "[-_]").replace("_", "[-_]") + r"\.ko")
-        for file in [name for name in needs if pattern.match(Path(name).name)]:
+        found = [name for name in needs if Path(name).name.replace("-", "_").startswith(f"{wanted.replace('-', '_')}.ko")]
+        assert found, f"the kernel has no module {wanted}"
+        for file in found:
             for each in [file, *needs[file]]:
                 (target / each).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy(modules / each, target / each)

@@ -231,8 +231,59 @@ def test_power_lost_in_the_middle_of_an_upgrade(running: Debian, wheelhouse: Pat
     assert not list((running.path / "opt/outcry").glob("stage.*"))
 
 
+@pytest.fixture(scope="module")
+def hangs(wheelhouse: Path) -> Path:
+    """A release that neither becomes ready nor ends."""
+    sleeps = "import time\n\ndef run(config):\n    time.sleep(1000)\n"
+    return releases.variant(wheelhouse, wheelhouse.parent / "hangs", "9.9.9", {"device/service.py": sleeps})
+
+
+def begin_an_upgrade_that_hangs(running: Debian, hangs: Path) -> None:
+    """Bring current to it, under an installer that still waits for it to become ready."""
+    releases.bring(running.path, hangs, "hangs")
+    running.run("systemd-run", "--quiet", "--unit=upgrade", "/root/hangs/systemd/install.sh")
+    current = running.path / "opt/outcry/current"
+    wait_for(lambda: current.readlink().name == "9.9.9-1", START_LIMIT_S, "the switch")
+    wait_for(lambda: systemd(running, "ActiveState") == "activating", START_LIMIT_S, "the start of the new release")
+    assert (running.path / "opt/outcry/trial").is_symlink()
+
+
+def test_power_lost_between_switch_and_readiness(running: Debian, wheelhouse: Path, hangs: Path) -> None:
+    before = (running.path / "opt/outcry/current").readlink()
+    unit = running.path / "etc/systemd/system/outcry.service"
+    begin_an_upgrade_that_hangs(running, hangs)
+    unit.write_text(unit.read_text().replace("Nice=-5", "Nice=-4"))  # as if the new release had another unit
+    running.halt(power_cut=True)
+    running.boot()
+    wait_for(lambda: is_active(running), START_LIMIT_S, "the old release after the power came back")
+    assert (running.path / "opt/outcry/current").readlink() == before
+    assert systemd(running, "Nice") == "-5", "its own unit came back with it, before it was started"
+    assert running.run("outcry", "version").stdout.strip() == releases.version_of(wheelhouse)
+    told = running.run("journalctl", "--unit=outcry-trial", "--output=cat").stdout
+    assert f"was interrupted: {before.name} is current again" in told
+    assert not (running.path / "opt/outcry/trial").is_symlink()
+    # Proven now: the next start leaves it alone, the next upgrade clears what hung.
+    later = releases.variant(wheelhouse, wheelhouse.parent / "after-power", "9.0.0")
+    releases.bring(running.path, later, "later")
+    running.run(LATER)
+    assert not (running.path / "opt/outcry/trial").is_symlink()
+    running.run("systemctl", "restart", "outcry")
+    assert running.run("outcry", "version").stdout.strip() == "9.0.0"
+    names = sorted(path.name for path in (running.path / "opt/outcry/releases").iterdir())
+    assert names == [before.name, "9.0.0-1"]
+
+
+def test_an_installer_killed_between_switch_and_readiness(running: Debian, hangs: Path) -> None:
+    before = (running.path / "opt/outcry/current").readlink()
+    begin_an_upgrade_that_hangs(running, hangs)
+    running.run("systemctl", "kill", "--signal=KILL", "upgrade")
+    running.run("systemctl", "restart", "--no-block", "outcry")
+    wait_for(lambda: is_active(running), START_LIMIT_S, "the old release")
+    assert (running.path / "opt/outcry/current").readlink() == before
+
+
 def test_uninstall_and_purge(running: Debian) -> None:
-    running.run("cp", "/opt/outcry/current/systemd/install.sh", "/opt/outcry/current/systemd/release.sh", "/root")
+    running.run("sh", "-c", "cp /opt/outcry/current/systemd/*.sh /root")
     running.run("/opt/outcry/current/systemd/install.sh", "--uninstall")
     assert systemd(running, "LoadState") == "not-found"
     assert retained(running, "availability") == "offline"

@@ -326,6 +326,44 @@ def test_a_release_that_does_not_work(installed: Debian, wheelhouse: Path) -> No
     assert current(installed) == before
 
 
+@pytest.fixture
+def interrupted(installed: Debian) -> tuple[Debian, str]:
+    """A Debian whose switch to 9.9.9-1 nobody ended, and the name of the release before."""
+    before = current(installed)
+    opt = installed.path / "opt/outcry"
+    shutil.copytree(opt / "releases" / before / "systemd", opt / "releases/9.9.9-1/systemd")
+    (opt / "current").unlink()
+    (opt / "current").symlink_to("releases/9.9.9-1")
+    (opt / "trial").symlink_to(f"releases/{before}")
+    return installed, before
+
+
+def test_a_switch_that_nobody_ended(interrupted: tuple[Debian, str], wheelhouse: Path) -> None:
+    debian, before = interrupted
+    settle = "/opt/outcry/current/systemd/install.sh --settle"
+    # While an installation is at work, which holds the lock, it is none of settle's business.
+    debian.run("sh", "-c", f"exec 9> /run/outcry-install.lock; flock 9; {settle} 9>&-")
+    assert current(debian) == "9.9.9-1"
+    done = debian.run("sh", "-c", settle)
+    assert f"{before} is current again, was 9.9.9-1" in done.stderr
+    assert current(debian) == before
+    assert not (debian.path / "opt/outcry/trial").is_symlink()
+    assert debian.run("sh", "-c", settle).stderr == ""
+
+
+@pytest.mark.parametrize("action", ["", "--rollback"])
+def test_the_next_run_takes_back_what_nobody_ended(
+    interrupted: tuple[Debian, str], wheelhouse: Path, action: str
+) -> None:
+    debian, before = interrupted
+    releases.bring(debian.path, wheelhouse)
+    done = debian.run("sh", "-c", f"{INSTALL} {action}")
+    assert f"{before} is current again" in done.stderr
+    version = releases.version_of(wheelhouse)
+    assert current(debian) == (before if action else f"{version}-2")
+    assert release_names(debian)[:2] == ([f"{version}-1", "9.9.9-1"] if action else [f"{version}-1", f"{version}-2"])
+
+
 def test_no_earlier_release(installed: Debian) -> None:
     done = installed.run("/opt/outcry/current/systemd/install.sh", "--rollback", check=False)
     refused(done, 66, "no earlier release")

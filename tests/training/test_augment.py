@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from device.features import FRAME_SIZE, SAMPLE_RATE, dct_matrix, features
+from device.features import SAMPLE_RATE, features
 from training import augment
 
 pytestmark = pytest.mark.training
@@ -73,18 +73,3 @@ def test_speed_moves_the_pitch() -> None:
         faster = augment.speed(voice(1.0), rng)
         semitones = np.median(features(faster)[20:-20, -2]) - np.median(features(voice(1.0))[20:-20, -2])
         assert semitones == pytest.approx(12 * np.log2(SAMPLE_RATE / len(faster)), abs=0.4)
-
-
-def test_spec_augment_hides_a_band_and_keeps_the_rest() -> None:
-    frames = np.random.default_rng(4).normal(size=(1, 120, FRAME_SIZE)).astype(np.float32)
-    hidden = augment.spec_augment(frames.copy(), np.random.default_rng(5), chance=1.0)
-    before, after = ((x[0, :, :40] @ dct_matrix().T) for x in (frames, hidden))
-    flat = np.ptp(after, axis=0) < 0.2 * np.ptp(before, axis=0)
-    assert 1 <= flat.sum() <= 8
-
-
-def test_a_channel_is_the_same_for_all_frames_of_a_clip() -> None:
-    offsets = augment.channel(500, np.random.default_rng(6))
-    assert offsets.shape == (500, 40)
-    assert offsets[:, 0].std() == pytest.approx(5.0, rel=0.15)
-    assert not offsets[:, 9:].any()

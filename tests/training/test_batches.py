@@ -22,6 +22,7 @@ def clips(count: int = 120) -> pd.DataFrame:
             "speaker": [f"CREMA-D/{i % 4}" for i in rows],
             "emotion": [LABELS[i % 10] if i % 3 else "neutral" for i in rows],
             "votes": [None] * count,
+            "intensity": [("low", "", "high")[i % 3] for i in rows],
         }
     )
 

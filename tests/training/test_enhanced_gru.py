@@ -84,10 +84,14 @@ def test_the_papers_models_come_first_and_nothing_is_made_twice(task: enhanced_g
     planned = study.planned({"speech": task})
     names = [run.name for run in planned]
     assert len(set(names)) == len(names)
-    assert names[:6] == [f"random-{n}-0" for n in (
-        "base", "enhanced-10", "enhanced-20", "enhanced-30", "enhanced-40", "base-glorot",
-    )]  # fmt: skip
-    assert all(run.settings["group"] == "paper" for run in planned[:12])
+    assert set(names[:12]) == {
+        f"{protocol}-{model}-{seed}"
+        for protocol in ("random", "house")
+        for model in ("base", "base-glorot", "enhanced-20")
+        for seed in (0, 1)
+    }
+    assert names[12:18] == [f"random-enhanced-{share}-{seed}" for seed in (0, 1) for share in (10, 30, 40)]
+    assert all(run.settings["group"] != "paper" for run in planned[18:])
     some = [run for run in planned if run.name in ("random-base-0", "random-enhanced-20-0", "house-base-0")]
     runs = RunFolder(tmp_path / "run", "enhanced-gru", "abc")
     first = list(runs.make(some[:2]))

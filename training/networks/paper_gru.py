@@ -1,6 +1,6 @@
 """The classifier of the 2024 paper (P1): GRU layers, dropout after each, a softmax over their last state.
 
-The paper names neither layers nor widths nor what follows the GRU; one layer of 128 and the last state are ours.
+The paper names neither layers nor widths nor what follows the GRU; one layer and the last state are ours.
 Base and enhanced model are the same network with parts switched on, so that they differ in nothing else.
 """
 
