@@ -15,9 +15,9 @@ from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 from device import events
-from device.config import AlarmSection
 from device.decision import Decision
 from device.events import NOTHING_HEARD, Command, Effect, Evidence, Mode, Note, Receipt, Told
+from device.settings.sections import AlarmSection
 
 # A row of presses, or a hold, that began in time is heard out before the pre-alert becomes an alert.
 TOUCH_GRACE_S: Final = 3.0

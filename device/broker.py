@@ -15,7 +15,6 @@ from typing import Any, Final
 import msgspec
 
 from device import events
-from device.config import MqttSection
 from device.events import Command, Receipt, State
 from device.machine import board
 from device.mqtt.guardians import Gate, RefusedError
@@ -23,6 +22,7 @@ from device.mqtt.link import Link, Message
 from device.mqtt.reasons import NOT_AUTHORISED, Complaints, LinkError, Settings
 from device.outbox import FIRST_ERROR_REASON, Outbox
 from device.pending.waiting import Row
+from device.settings.sections import MqttSection
 
 log = logging.getLogger(__name__)
 

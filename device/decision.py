@@ -12,8 +12,8 @@ from typing import Annotated
 
 import msgspec
 
-from device.config import DecisionSection
 from device.errors import BadDataError
+from device.settings.sections import DecisionSection
 
 Share = Annotated[float, msgspec.Meta(ge=0.0, le=1.0)]
 

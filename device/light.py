@@ -6,9 +6,9 @@ import sys
 from typing import get_args
 
 from device import config
-from device.config import PanelSection
 from device.errors import OutcryError, UsageError
 from device.panel import Panel, Pattern
+from device.settings.sections import PanelSection
 
 
 def main(arguments: list[str]) -> None:

@@ -14,8 +14,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-from device.config import PanelSection
 from device.events import Mode
+from device.settings.sections import PanelSection
 
 logger = logging.getLogger(__name__)
 

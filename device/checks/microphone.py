@@ -6,8 +6,8 @@ from typing import Literal
 
 import numpy as np
 
-from device.config import MicrophoneSection
 from device.hearing.road import loudness_dbfs
+from device.settings.sections import MicrophoneSection
 from device.sound.microphone import Microphone
 
 LISTEN_S = 2.0

@@ -11,12 +11,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from device.audio import Chunk
-from device.config import MicrophoneSection
 from device.events import WearerKnown
 from device.hearing.gate import SilenceGate
 from device.hearing.listening import Listening
 from device.hearing.road import Heard, Road
 from device.liveness import HearingReport, LivenessParameters
+from device.settings.sections import MicrophoneSection
 from device.sound.microphone import Microphone
 from device.voice.call import Caller
 from device.voice.callbook import CallBook

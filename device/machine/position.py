@@ -7,8 +7,8 @@ import threading
 import time
 from typing import Final
 
-from device.config import PositionSection
 from device.events import Position
+from device.settings.sections import PositionSection
 
 log = logging.getLogger(__name__)
 

@@ -11,13 +11,13 @@ import msgspec
 
 from device.alarm import Alarm
 from device.audio import SAMPLE_RATE, Chunk
-from device.config import AlarmSection
 from device.decision import DecisionParameters
 from device.errors import BadDataError
 from device.events import Told
 from device.hearing.road import Road
 from device.installed import golden
 from device.package import Package
+from device.settings.sections import AlarmSection
 from device.telling.evidence import evidence_of
 
 _CHUNK_SAMPLES = 1600

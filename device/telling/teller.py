@@ -8,10 +8,10 @@ from collections.abc import Callable
 from typing import BinaryIO
 
 from device import events
-from device.config import DeviceSection
 from device.events import Event, Position, Told
 from device.machine import board
 from device.outbox import Outbox
+from device.settings.sections import DeviceSection
 from device.telling.journal import Journal
 
 _log = logging.getLogger(__name__)

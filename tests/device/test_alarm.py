@@ -5,7 +5,6 @@ from itertools import count
 import pytest
 
 from device.alarm import Alarm, Standing
-from device.config import AlarmSection
 from device.decision import Decision
 from device.events import (
     Command,
@@ -19,6 +18,7 @@ from device.events import (
     encode,
     format_at,
 )
+from device.settings.sections import AlarmSection
 
 DANGER = Decision(danger=True, score=0.9, changed=False, calm=False, seconds_over=1.0)
 BETWEEN = Decision(danger=False, score=0.5, changed=False, calm=False, seconds_over=0.0)

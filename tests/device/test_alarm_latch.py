@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from device.alarm import Alarm
-from device.config import AlarmSection
 from device.decision import Decision
 from device.events import Command, Effect, Receipt, Told
+from device.settings.sections import AlarmSection
 
 RAISED = ("alert", "sos")
 STANDS = ("alert", "acknowledged")

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from device.config import DecisionSection
 from device.decision import Decider, Decision, DecisionParameters
 from device.errors import BadDataError
+from device.settings.sections import DecisionSection
 
 PLAIN = DecisionParameters(threshold=0.6, release=0.4, smooth_s=0.0, n=1, m=1)
 

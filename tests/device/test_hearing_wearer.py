@@ -8,12 +8,13 @@ import pytest
 
 from device import enrol, package, wearer
 from device.audio import Chunk
-from device.config import Config, DecisionSection
+from device.config import Config
 from device.features import SAMPLE_RATE, features
 from device.hearing.road import Road, decision_parameters
 from device.hearing.thread import Hearing, Pupillage
 from device.installed import golden
 from device.network import Network
+from device.settings.sections import DecisionSection
 from device.view import VOICING
 from device.voice.call import EXAMPLES
 from device.voice.callbook import CallBook

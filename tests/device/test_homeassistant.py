@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 
 from device import __version__, events, homeassistant
-from device.config import Config, DeviceSection, MqttSection
+from device.config import Config
 from device.events import Event, State
+from device.settings.sections import DeviceSection, MqttSection
 from tests.device.home_assistant import InvalidError, available, pressed, rendered, validate
 
 TOPIC = "homeassistant/device/nora/config"

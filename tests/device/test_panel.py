@@ -17,8 +17,8 @@ from gpiozero.pins.mock import MockFactory, MockPin
 from hypothesis import given
 from hypothesis import strategies as st
 
-from device.config import PanelSection
 from device.panel import LED, MOTOR, Panel, Pattern, PressCounter, Rhythm, pattern_of
+from device.settings.sections import PanelSection
 
 TOLERANCE_S = 0.08  # two shared cores; the shortest step that a person must tell apart is 0.1 s
 

@@ -16,9 +16,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from device.config import PositionSection
 from device.machine import position
 from device.machine.position import Gpsd, fix_of
+from device.settings.sections import PositionSection
 
 TPV = {"class": "TPV", "mode": 3, "lat": 52.5, "lon": 13.4, "eph": 4.2}
 

@@ -7,11 +7,12 @@ from hypothesis import strategies as st
 
 from device.audio import SAMPLE_RATE, Chunk
 from device.bench import made_sound
-from device.config import Config, DecisionSection
+from device.config import Config
 from device.decision import DecisionParameters
 from device.hearing.gate import SilenceGate
 from device.hearing.road import Road, decision_parameters, loudness_dbfs
 from device.installed import chosen, golden
+from device.settings.sections import DecisionSection
 
 PACKAGE = chosen.in_force(Config())
 PARAMETERS = DecisionParameters(threshold=0.5, release=0.3, smooth_s=1.0, n=2, m=3)

@@ -11,7 +11,7 @@ from device.alarm import Alarm
 from device.audio import SAMPLE_RATE, Chunk
 from device.bench import made_sound
 from device.calibration import Pupil
-from device.config import AlarmSection, Config, DeviceSection
+from device.config import Config
 from device.errors import BadDataError
 from device.events import Told, decode_event
 from device.installed import chosen
@@ -19,6 +19,7 @@ from device.machine.notify import Notifier
 from device.meter import face
 from device.outbox import Outbox
 from device.running import rehearsal
+from device.settings.sections import AlarmSection, DeviceSection
 from device.telling.evidence import Level
 from device.telling.faults import Faults
 from device.telling.journal import Journal

@@ -15,13 +15,14 @@ import pytest
 from device.alarm import Alarm
 from device.audio import SAMPLE_RATE, Chunk
 from device.bench import made_sound
-from device.config import AlarmSection, Config, DeviceSection
+from device.config import Config
 from device.decision import DecisionParameters
 from device.events import Receipt, Told
 from device.hearing.gate import SilenceGate
 from device.hearing.road import Road
 from device.installed import chosen, golden
 from device.outbox import Outbox
+from device.settings.sections import AlarmSection, DeviceSection
 from device.telling.evidence import evidence_of
 from device.telling.journal import Journal
 from device.telling.teller import Teller

@@ -14,13 +14,14 @@ from nacl.public import PrivateKey, SealedBox
 
 from device import service
 from device.audio import Chunk
-from device.config import Config, DeviceSection, ModelSection, MqttSection, PrivacySection, TestAlarmSection
+from device.config import Config
 from device.errors import SoundHangError
 from device.events import Command, Receipt
 from device.installed import chosen
 from device.liveness import HearingReport
 from device.machine import board
 from device.service import FRESH_S, STUCK_S, TEST_ANSWER_S, Service
+from device.settings.sections import DeviceSection, ModelSection, MqttSection, PrivacySection, TestAlarmSection
 
 
 @pytest.fixture(autouse=True)

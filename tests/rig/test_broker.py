@@ -21,11 +21,12 @@ from device import __version__, events, homeassistant
 from device import broker as broker_room
 from device import outbox as outbox_room
 from device.broker import Announcement, Broker
-from device.config import Config, DeviceSection, MqttSection
+from device.config import Config
 from device.events import Command, Event, Receipt, State
 from device.mqtt import link as link_room
 from device.outbox import Outbox, RepeatRules
 from device.pending.waiting import Row
+from device.settings.sections import DeviceSection, MqttSection
 from tests.rig.broker import MISSING, PASSWORD, SHIPPED, BrokerRig, make_ca, mute_broker, sign
 from tests.signing import public, signed
 
