@@ -7,6 +7,7 @@ The run folder gets `network.keras`, `view.json`, `calibration.npz` (clips of tr
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -52,6 +53,7 @@ class DangerRecipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     rate: float = 0.002
     weight_decay: float = 0.01
     danger_weight: float = 0.7
+    step_weight: float = 0.0  # of the danger of every step
     copies: int = 3
     knows: float = 0.5
     strangers: float = 0.12
@@ -128,8 +130,9 @@ def compile_network(recipe: DangerRecipe) -> keras.Model:
         loss={
             "emotion": keras.losses.CategoricalCrossentropy(from_logits=True),
             "danger": keras.losses.BinaryCrossentropy(from_logits=True),
+            "steps": keras.losses.BinaryCrossentropy(from_logits=True),
         },
-        loss_weights={"emotion": 1.0, "danger": recipe.danger_weight},
+        loss_weights={"emotion": 1.0, "danger": recipe.danger_weight, "steps": recipe.step_weight},
         jit_compile="auto",
     )
     return model
@@ -153,6 +156,7 @@ def fit(recipe: DangerRecipe, clips: pd.DataFrame, part: pd.Series, copies: list
         copies,
         parameters,
         frames=recipe.frames,
+        stride=math.prod(stride for _, _, stride in recipe.convolutions),
         batch=recipe.batch,
         steps=recipe.steps,
         seed=recipe.seed,

@@ -118,6 +118,7 @@ def test_what_comes_after_the_end_changes_nothing() -> None:
     valid = (np.arange(80) < 60).astype(np.float32)[None]
     short = network.predict({"view": clip, "valid": np.ones((1, 60), np.float32)}, verbose=0)
     padded = network.predict({"view": longer, "valid": valid}, verbose=0)
+    padded["steps"] = padded["steps"][:, :30]  # a step is two frames
     for name, told in short.items():
         np.testing.assert_allclose(padded[name], told, atol=1e-5)
 

@@ -264,7 +264,8 @@ def danger_gru(
     """The network of the shipped package: causal convolutions, enhanced GRU layers, a head for every step.
 
     Inputs `view` (batch, frames, view_size) and `valid` (batch, frames), 1 where there is sound.
-    Outputs `emotion` (batch, classes) and `danger` (batch, 1), both logits pooled over time by attention.
+    Outputs `emotion` (batch, classes) and `danger` (batch, 1), both logits pooled over time by attention, and `steps`
+    (batch, steps, 1), the danger logit of every step: what a device hears as it goes.
 
     A convolution of kernel k and stride s sees k - s frames of the past, zeros before the start; so it
     streams with a tail of k - s frames as its state, and every step of the graph needs whole strides only.
@@ -302,5 +303,6 @@ def danger_gru(
     outputs = {
         "emotion": keras.layers.Identity(name="emotion")(pooled[:, :classes]),
         "danger": keras.layers.Identity(name="danger")(pooled[:, classes:]),
+        "steps": keras.layers.Identity(name="steps")(logits[:, :, classes : classes + 1]),
     }
     return keras.Model({"view": view, "valid": valid}, outputs, name="danger_gru")
