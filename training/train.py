@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from device.errors import MissingInputError
+from device.errors import MissingInputError, UsageError
 from device.view import VIEW_SIZE, View, ViewParameters, sounding
 from training.augment import WaveAugmenter
 from training.batches import Crops, view_parameters
@@ -62,7 +62,7 @@ class DangerRecipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     paces: float = 0.0
     noises: float = 0.0
     start: str = ""  # a run beside this one whose weights are the first ones
-    corpora: tuple[str, ...] = ()
+    paths: tuple[str, ...] = ()  # clips whose paths begin so; without any, all
     split: str = "speakers"
     seed: int = 1
 
@@ -306,8 +306,10 @@ def main(recipe: Path, folder: Path | None, corpora: Path | None, seed: int | No
     folder = folder or runs_root() / f"{recipe.stem}-s{plan.seed}"
     root = corpora_root(corpora)
     clips = build_index(root)
-    if plan.corpora:
-        clips = clips[clips["corpus"].isin(plan.corpora)].reset_index(drop=True)
+    if plan.paths:
+        clips = clips[clips["path"].str.startswith(plan.paths)].reset_index(drop=True)
+        if clips.empty:
+            raise UsageError(f"{recipe}: no clip below {root} begins with {', '.join(plan.paths)}")
     run = Run.begin(folder, plan, index=index_hash(clips), seed=plan.seed)
     part = split(clips, plan.split, seed=plan.seed)
     copies = make_copies(clips, part, root, plan.copies)
