@@ -45,6 +45,7 @@ class DangerRecipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     normalise: bool = True
     initializer: str = "glorot_uniform"
     gamma: float = 1.0
+    grid: int = 0
     frames: int = 240
     batch: int = 64
     steps: int = 200
@@ -118,6 +119,7 @@ def compile_network(recipe: DangerRecipe) -> keras.Model:
         normalise=recipe.normalise,
         initializer=recipe.initializer,
         gamma=recipe.gamma,
+        grid=recipe.grid,
         seed=recipe.seed,
     )
     total = recipe.steps * recipe.epochs

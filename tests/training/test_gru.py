@@ -130,3 +130,10 @@ def test_attention_pools_by_the_exponential_of_the_last_logit() -> None:
     weights = np.exp(logits[:, :, -1]) * valid
     wanted = (weights[:, :, None] * logits[:, :, :-1]).sum(axis=1) / weights.sum(axis=1)[:, None]
     np.testing.assert_allclose(value(AttentionPooling()(logits, valid)), wanted, atol=1e-5)
+
+
+def test_a_rounded_state_lies_on_its_grid_in_training_alone() -> None:
+    gru = layer(grid=128)
+    rounded, plain = (value(gru(sequence(), training=training)) * 128 for training in (True, False))
+    np.testing.assert_allclose(rounded, np.round(rounded), atol=1e-3)
+    assert np.abs(plain - np.round(plain)).max() > 0.1
