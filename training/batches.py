@@ -21,6 +21,7 @@ from training.frame_augment import channel, paced, spec_augment, throats, with_n
 
 VOICED = 0.45
 _SMOOTHING = 0.05
+_KNOWN_AFTER_FRAMES = 60.0  # so much of a voice tells what it is; before that the answer counts less
 # How much a clip counts for danger, by how strongly it was acted: what is hardly shown teaches little.
 _STRENGTH = {"low": 0.6, "high": 1.5, "strong": 1.3}
 _VOTES = 0.3  # share of a target that the listeners' votes make, the rest is what the actor meant
@@ -92,13 +93,15 @@ def view_parameters(copies: list[Copy], rows: NDArray[np.int64], rng: np.random.
 
 
 class Crops(keras.utils.PyDataset):
-    """Batches without end for `Model.fit`: ({view, valid}, {emotion, danger}, weights).
+    """Batches without end for `Model.fit`: ({view, valid}, {emotion, danger, steps}, weights).
+
+    `steps` (batch, frames / stride, 1) is danger as it goes: none in what came before the clip, the clip's within it.
 
     Args:
         clips: the index, all of it; `rows` are those to learn from.
         copies: copy 0 and the augmented ones.
         parameters: of the view.
-        frames: length of a crop; a multiple of the network's strides.
+        frames: length of a crop; a multiple of the network's strides. `stride`: their product.
         batch: clips in a batch. `steps`: batches in an epoch.
         knows: share of the crops whose wearer is known. `strangers`: share of those with another's means.
         throats, paces, noises: share of crops spoken by another throat, at another pace, before a background
@@ -113,6 +116,7 @@ class Crops(keras.utils.PyDataset):
         parameters: ViewParameters,
         *,
         frames: int,
+        stride: int = 4,
         batch: int,
         steps: int,
         seed: int,
@@ -124,6 +128,7 @@ class Crops(keras.utils.PyDataset):
         noises: float = 0.0,
     ) -> None:
         super().__init__(workers=1, use_multiprocessing=False, max_queue_size=16)
+        self.stride = stride
         self.frames, self.batch, self.steps, self.seed, self.epoch = frames, batch, steps, seed, 0
         self.knows, self.strangers, self.mixup = knows, strangers, mixup
         self.throats, self.paces, self.noises = throats, paces, noises
@@ -167,10 +172,11 @@ class Crops(keras.utils.PyDataset):
         copies = np.where(rng.random(self.batch) < 0.35, 0, rng.integers(0, len(self.copies), self.batch))
         frames = np.zeros((self.batch, self.frames, FRAME_SIZE), np.float32)
         valid = np.zeros((self.batch, self.frames), np.float32)
+        begins = np.zeros(self.batch, np.int64)
         throat = throats(self.batch, rng, self.throats)
         means = np.full((self.batch, FRAME_SIZE), np.nan, np.float32)
         for at, (row, copy) in enumerate(zip(drawn, copies, strict=True)):
-            length = self._crop(frames[at], int(row), int(copy), rng)
+            begins[at], length = self._crop(frames[at], int(row), int(copy), rng)
             valid[at, :length] = 1.0
             if rng.random() < self.knows:
                 means[at] = self._wearer(int(row), int(copy), rng)
@@ -190,11 +196,11 @@ class Crops(keras.utils.PyDataset):
             wearer = None if np.isnan(means[at, 0]) else means[at]
             length = int(valid[at].sum())
             view[at, :length] = View(self.parameters, wearer).push(frames[at, :length])
-        return self._mix(drawn, view, valid, rng)
+        return self._mix(drawn, view, valid, begins, rng)
 
-    def _crop(self, out: NDArray[np.float32], row: int, copy: int, rng: np.random.Generator) -> int:
+    def _crop(self, out: NDArray[np.float32], row: int, copy: int, rng: np.random.Generator) -> tuple[int, int]:
         """Fill `out` as a window of a stream might: begun amid the clip, ended before its end, or begun with what
-        came before it, quiet or another calm clip. Returns the length.
+        came before it, quiet or another calm clip. Returns where the clip begins, and the length.
         """
         clip = self.copies[copy].clip(row)
         if rng.random() < 0.8:
@@ -214,7 +220,7 @@ class Crops(keras.utils.PyDataset):
             below_db = rng.uniform(10, 40) if kind < 0.25 else rng.uniform(-6, 15)
             out[:before] = self._earlier(pool, before, part, below_db, rng)
         out[before : before + len(part)] = part
-        return before + len(part)
+        return before, before + len(part)
 
     def _earlier(
         self,
@@ -256,20 +262,36 @@ class Crops(keras.utils.PyDataset):
         drawn: NDArray[np.int64],
         view: NDArray[np.float32],
         valid: NDArray[np.float32],
+        begins: NDArray[np.int64],
         rng: np.random.Generator,
     ) -> tuple[dict[str, NDArray[np.float32]], ...]:
         """Some clips of the batch half hidden behind the next one (mixup), targets alike."""
         t = self.targets
-        parts = [t.emotion[drawn], t.danger[drawn]]
+        steps, step_weight = self._steps(drawn, valid, begins)
+        parts = [t.emotion[drawn], t.danger[drawn], steps]
         weights = {"emotion": t.emotion_weight[drawn].copy(), "danger": t.danger_weight[drawn].copy()}
+        weights["steps"] = step_weight
         mixed = np.flatnonzero(rng.random(self.batch) < self.mixup)
         others = (mixed + 1) % self.batch
         share = (1 - rng.beta(0.4, 0.4, len(mixed)) / 2).astype(np.float32)
         fresh = [part.copy() for part in parts]
         for part, values in zip(fresh, parts, strict=True):
-            part[mixed] = share[:, None] * values[mixed] + (1 - share)[:, None] * values[others]
+            by = share.reshape(-1, *(1,) * (values.ndim - 1))
+            part[mixed] = by * values[mixed] + (1 - by) * values[others]
         for weight in weights.values():
             weight[mixed] = np.minimum(weight[mixed], weight[others])
         own = view[others] * valid[others][:, :, None]
         view[mixed] = share[:, None, None] * view[mixed] + (1 - share)[:, None, None] * own
-        return {"view": view, "valid": valid}, {"emotion": fresh[0], "danger": fresh[1]}, weights
+        told = dict(zip(("emotion", "danger", "steps"), fresh, strict=True))
+        return {"view": view, "valid": valid}, told, weights
+
+    def _steps(
+        self, drawn: NDArray[np.int64], valid: NDArray[np.float32], begins: NDArray[np.int64]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Danger at each step (batch, steps, 1), and its weight (batch, steps): less while a danger has just begun."""
+        last_frames = np.arange(self.stride - 1, self.frames, self.stride)
+        since = last_frames - begins[:, None]
+        danger = self.targets.danger[drawn] * (since >= 0)
+        ramp = np.clip(since / _KNOWN_AFTER_FRAMES, 0.1, 1.0)
+        weight = np.where(danger > 0, ramp, 1.0) * self.targets.danger_weight[drawn][:, None] * valid[:, last_frames]
+        return danger[:, :, None].astype(np.float32), weight.astype(np.float32)

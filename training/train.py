@@ -7,6 +7,7 @@ The run folder gets `network.keras`, `view.json`, `calibration.npz` (clips of tr
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from device.errors import MissingInputError
+from device.errors import MissingInputError, UsageError
 from device.view import VIEW_SIZE, View, ViewParameters, sounding
 from training.augment import WaveAugmenter
 from training.batches import Crops, view_parameters
@@ -44,6 +45,7 @@ class DangerRecipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     normalise: bool = True
     initializer: str = "glorot_uniform"
     gamma: float = 1.0
+    grid: int = 0
     frames: int = 240
     batch: int = 64
     steps: int = 200
@@ -52,6 +54,7 @@ class DangerRecipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     rate: float = 0.002
     weight_decay: float = 0.01
     danger_weight: float = 0.7
+    step_weight: float = 0.0  # of the danger of every step
     copies: int = 3
     knows: float = 0.5
     strangers: float = 0.12
@@ -60,7 +63,7 @@ class DangerRecipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     paces: float = 0.0
     noises: float = 0.0
     start: str = ""  # a run beside this one whose weights are the first ones
-    corpora: tuple[str, ...] = ()
+    paths: tuple[str, ...] = ()  # clips whose paths begin so; without any, all
     split: str = "speakers"
     seed: int = 1
 
@@ -116,6 +119,7 @@ def compile_network(recipe: DangerRecipe) -> keras.Model:
         normalise=recipe.normalise,
         initializer=recipe.initializer,
         gamma=recipe.gamma,
+        grid=recipe.grid,
         seed=recipe.seed,
     )
     total = recipe.steps * recipe.epochs
@@ -128,8 +132,9 @@ def compile_network(recipe: DangerRecipe) -> keras.Model:
         loss={
             "emotion": keras.losses.CategoricalCrossentropy(from_logits=True),
             "danger": keras.losses.BinaryCrossentropy(from_logits=True),
+            "steps": keras.losses.BinaryCrossentropy(from_logits=True),
         },
-        loss_weights={"emotion": 1.0, "danger": recipe.danger_weight},
+        loss_weights={"emotion": 1.0, "danger": recipe.danger_weight, "steps": recipe.step_weight},
         jit_compile="auto",
     )
     return model
@@ -153,6 +158,7 @@ def fit(recipe: DangerRecipe, clips: pd.DataFrame, part: pd.Series, copies: list
         copies,
         parameters,
         frames=recipe.frames,
+        stride=math.prod(stride for _, _, stride in recipe.convolutions),
         batch=recipe.batch,
         steps=recipe.steps,
         seed=recipe.seed,
@@ -302,8 +308,10 @@ def main(recipe: Path, folder: Path | None, corpora: Path | None, seed: int | No
     folder = folder or runs_root() / f"{recipe.stem}-s{plan.seed}"
     root = corpora_root(corpora)
     clips = build_index(root)
-    if plan.corpora:
-        clips = clips[clips["corpus"].isin(plan.corpora)].reset_index(drop=True)
+    if plan.paths:
+        clips = clips[clips["path"].str.startswith(plan.paths)].reset_index(drop=True)
+        if clips.empty:
+            raise UsageError(f"{recipe}: no clip below {root} begins with {', '.join(plan.paths)}")
     run = Run.begin(folder, plan, index=index_hash(clips), seed=plan.seed)
     part = split(clips, plan.split, seed=plan.seed)
     copies = make_copies(clips, part, root, plan.copies)

@@ -62,7 +62,9 @@ def test_shapes_masks_and_weights() -> None:
     counts = weights["emotion"] > 0  # surprise and boredom have no emotion to learn
     np.testing.assert_allclose(targets["emotion"][counts].sum(axis=1), 1, atol=1e-5)
     assert set(np.unique(targets["danger"])) <= {0.0, 1.0}
-    assert all(weight.shape == (16,) for weight in weights.values())
+    assert {name: weight.shape for name, weight in weights.items()} == {
+        "emotion": (16,), "danger": (16,), "steps": (16, 20)
+    }  # fmt: skip
 
 
 def test_the_wearer_is_known_as_often_as_asked() -> None:
@@ -99,3 +101,19 @@ def test_view_parameters_centre_and_scale_the_training_frames() -> None:
     parameters = view_parameters([shifted], np.arange(100), np.random.default_rng(0))
     np.testing.assert_allclose(parameters.shift[:40], 5, atol=0.3)
     np.testing.assert_allclose(parameters.scale[:40], 3, atol=0.3)
+
+
+def test_steps_are_calm_until_the_clip_begins_and_dangerous_within_it() -> None:
+    some = crops(mixup=0.0, frames=240, batch=64)
+    seen = 0
+    for inputs, targets, weights in (some[step] for step in range(3)):
+        steps, weight = targets["steps"][:, :, 0], weights["steps"]
+        assert steps.shape == weight.shape == (64, 60)
+        assert not weight[inputs["valid"][:, 3::4] == 0].any()
+        heard = [row[of > 0] for row, of in zip(steps, weight, strict=True)]
+        for danger, row in zip(targets["danger"][:, 0], heard, strict=True):
+            assert (np.diff(row) >= 0).all()  # calm, then danger
+            assert not len(row) or row[-1] in (0, danger)
+        mixed = [row for row in heard if len(row) and row[0] == 0 and row[-1] == 1]
+        seen += len(mixed)
+    assert seen > 5

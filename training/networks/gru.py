@@ -43,6 +43,8 @@ class GateNormalisedGRU(keras.layers.Layer):
         initializer: of both kernels. Glorot is the paper's.
         gamma: initial gain of each normalisation.
         momentum: of the moving averages.
+        grid: while training, the state is rounded to 1 / grid as an int8 state will be (128), and the gradient goes
+            straight through (Jacob et al., arXiv:1712.05877); 0: not.
         return_sequences: all states, shape (batch, steps, units), or the last one that is not masked.
     """
 
@@ -57,6 +59,7 @@ class GateNormalisedGRU(keras.layers.Layer):
         initializer: str = "glorot_uniform",
         gamma: float = 1.0,
         momentum: float = 0.99,
+        grid: int = 0,
         return_sequences: bool = True,
         seed: int | None = None,
         **kwargs: Any,
@@ -72,6 +75,7 @@ class GateNormalisedGRU(keras.layers.Layer):
         self.initializer = initializer
         self.gamma = float(gamma)
         self.momentum = float(momentum)
+        self.grid = int(grid)
         self.return_sequences = return_sequences
         self.seed = seed
         self.seed_generator = keras.random.SeedGenerator(seed)
@@ -180,6 +184,8 @@ class GateNormalisedGRU(keras.layers.Layer):
             if self.normalises_recurrent:
                 u = (u - mean) * (self.gamma_h * ops.rsqrt(variance + _EPSILON))
             new = self._gates(x, u + self.beta_h, h, drops)
+            if training and self.grid:
+                new = new + ops.stop_gradient(ops.round(new * self.grid) / self.grid - new)
             new = weight * new + (1 - weight) * h
             carry = (new, *carry[1:])
             return carry, carry  # TensorFlow's scan wants what it stacks to be shaped as the carry
@@ -219,7 +225,7 @@ class GateNormalisedGRU(keras.layers.Layer):
     def get_config(self) -> dict[str, Any]:
         """All arguments, for saving."""
         names = (
-            "units normalise statistics dropout cell_dropout initializer gamma momentum return_sequences seed"
+            "units normalise statistics dropout cell_dropout initializer gamma momentum grid return_sequences seed"
         )
         return super().get_config() | {name: getattr(self, name) for name in names.split()}
 
@@ -259,12 +265,14 @@ def danger_gru(
     normalise: bool = True,
     initializer: str = "glorot_uniform",
     gamma: float = 1.0,
+    grid: int = 0,
     seed: int = 0,
 ) -> keras.Model:
     """The network of the shipped package: causal convolutions, enhanced GRU layers, a head for every step.
 
     Inputs `view` (batch, frames, view_size) and `valid` (batch, frames), 1 where there is sound.
-    Outputs `emotion` (batch, classes) and `danger` (batch, 1), both logits pooled over time by attention.
+    Outputs `emotion` (batch, classes) and `danger` (batch, 1), both logits pooled over time by attention, and `steps`
+    (batch, steps, 1), the danger logit of every step: what a device hears as it goes.
 
     A convolution of kernel k and stride s sees k - s frames of the past, zeros before the start; so it
     streams with a tail of k - s frames as its state, and every step of the graph needs whole strides only.
@@ -275,7 +283,7 @@ def danger_gru(
         classes: emotions of the head.
         convolutions: (channels, kernel, stride) each.
         units: size of each GRU layer.
-        dropout, cell_dropout, normalise, initializer, gamma, seed: see `GateNormalisedGRU`.
+        dropout, cell_dropout, normalise, initializer, gamma, grid, seed: see `GateNormalisedGRU`.
     """
     view = keras.Input((frames, view_size), name="view")
     valid = keras.Input((frames,), name="valid")
@@ -294,6 +302,7 @@ def danger_gru(
             cell_dropout=cell_dropout,
             initializer=initializer,
             gamma=gamma,
+            grid=grid,
             seed=seed + number,
             name=f"gru_{number}",
         )(x, mask=kept)
@@ -302,5 +311,6 @@ def danger_gru(
     outputs = {
         "emotion": keras.layers.Identity(name="emotion")(pooled[:, :classes]),
         "danger": keras.layers.Identity(name="danger")(pooled[:, classes:]),
+        "steps": keras.layers.Identity(name="steps")(logits[:, :, classes : classes + 1]),
     }
     return keras.Model({"view": view, "valid": valid}, outputs, name="danger_gru")
