@@ -5,8 +5,8 @@ It comes in under a client id of its own, beside a running service, and without 
 
 import time
 from collections.abc import Iterator
-from typing import Literal
 
+from device.checks.finding import Finding, fail, ok, warn
 from device.config import Config, mqtt_password
 from device.mqtt.link import Link
 from device.mqtt.reasons import LinkError, Settings, reason_in_words
@@ -14,11 +14,9 @@ from device.mqtt.reasons import LinkError, Settings, reason_in_words
 PATIENCE_S = 5.0
 _FIRST_ERROR = 128
 
-Outcome = tuple[Literal["ok", "warn", "fail"], str, str]
 
-
-def probe(config: Config) -> Iterator[Outcome]:
-    """Verdict, words and next step of each part, as far as one comes."""
+def probe(config: Config) -> Iterator[Finding]:
+    """What each part of it answers, as far as one comes."""
     mqtt, device = config.mqtt, config.device.name
     settings = Settings(
         host=mqtt.host,
@@ -36,18 +34,18 @@ def probe(config: Config) -> Iterator[Outcome]:
     try:
         began = time.monotonic()
         link.open()
-        yield "ok", f"{settings.place} lets us in ({1000 * (time.monotonic() - began):.0f} ms)", ""
+        yield ok("broker", f"{settings.place} lets us in ({1000 * (time.monotonic() - began):.0f} ms)")
         if not mqtt.tls:
-            yield "warn", "the connection is not encrypted", "give the broker TLS and set mqtt.tls"
+            yield warn("broker", "the connection is not encrypted", "give the broker TLS and set mqtt.tls")
         yield _publishes(link, answers, f"outcry/{device}/level")
         yield _subscribes(link, [f"outcry/{device}/command", f"outcry/{device}/receipt"])
     except LinkError as error:
-        yield "fail", str(error), "check [mqtt] and the broker's log"
+        yield fail("broker", str(error), "check [mqtt] and the broker's log")
     finally:
         link.close(0.5)
 
 
-def _publishes(link: Link, answers: dict[int, int], topic: str) -> Outcome:
+def _publishes(link: Link, answers: dict[int, int], topic: str) -> Finding:
     # The one topic where a stray message disturbs nobody.
     number = link.publish(topic, b'{"danger":0,"emotions":{}}', qos=1, retain=False)
     until = time.monotonic() + PATIENCE_S
@@ -55,14 +53,14 @@ def _publishes(link: Link, answers: dict[int, int], topic: str) -> Outcome:
         link.turn(0.1)
     code = answers.get(number)
     if code is None:
-        return "fail", f"no PUBACK for {topic} within {PATIENCE_S:g} s", "look at the broker: does it hang?"
+        return fail("broker", f"no PUBACK for {topic} within {PATIENCE_S:g} s", "look at the broker: does it hang?")
     if code >= _FIRST_ERROR:
         why = reason_in_words(code)
-        return "fail", f"may not publish on {topic}: {why}", "let its ACL write outcry/<device>/#"
-    return "ok", f"may publish on {topic}", ""
+        return fail("broker", f"may not publish on {topic}: {why}", "let its ACL write outcry/<device>/#")
+    return ok("broker", f"may publish on {topic}")
 
 
-def _subscribes(link: Link, topics: list[str]) -> Outcome:
+def _subscribes(link: Link, topics: list[str]) -> Finding:
     link.subscribe(topics)
     until = time.monotonic() + 1.0
     denied: list[str] = []
@@ -70,5 +68,5 @@ def _subscribes(link: Link, topics: list[str]) -> Outcome:
         link.turn(0.1)
         denied += link.denied_filters()
     if denied:
-        return "fail", f"may not subscribe to {denied[0]}", "let its ACL read command and receipt"
-    return "ok", "may subscribe to commands and receipts", ""
+        return fail("broker", f"may not subscribe to {denied[0]}", "let its ACL read command and receipt")
+    return ok("broker", "may subscribe to commands and receipts")

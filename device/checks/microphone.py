@@ -2,10 +2,11 @@
 
 import time
 from collections.abc import Iterator
-from typing import Literal
 
 import numpy as np
 
+from device.checks.finding import Finding, fail, ok, warn
+from device.errors import MissingInputError
 from device.hearing.road import loudness_dbfs
 from device.settings.sections import MicrophoneSection
 from device.sound.microphone import Microphone
@@ -14,12 +15,11 @@ LISTEN_S = 2.0
 _VERY_QUIET_DBFS = -85.0
 _VERY_LOUD_DBFS = -6.0
 _FULL_SCALE = 32_700
+_DEAF = MissingInputError.code
 
-Outcome = tuple[Literal["ok", "warn", "fail"], str, str]
 
-
-def listen(section: MicrophoneSection) -> Iterator[Outcome]:
-    """Verdict, words and next step. Raises what opening the microphone raises."""
+def listen(section: MicrophoneSection) -> Iterator[Finding]:
+    """What it delivers. Raises what opening the microphone raises."""
     microphone = Microphone(section.name, section.chunk_ms, section.rate_hz, section.call_deadline_s)
     microphone.open()
     try:
@@ -33,17 +33,19 @@ def listen(section: MicrophoneSection) -> Iterator[Outcome]:
     finally:
         microphone.close()
     if not chunks:
-        yield "fail", f"{name} opens but delivers nothing", "unplug it and plug it in again"
+        yield fail("microphone", f"{name} opens but delivers nothing", "unplug it and plug it in again", _DEAF)
         return
     samples = np.concatenate([chunk.samples for chunk in chunks])
     level = float(np.median([loudness_dbfs(chunk.samples) for chunk in chunks]))
     if not samples.any():
-        yield "fail", f"{name} delivers nothing but zeros", "is it muted? `alsamixer`, F4, raise Capture"
+        yield fail(
+            "microphone", f"{name} delivers nothing but zeros", "is it muted? `alsamixer`, F4, raise Capture", _DEAF
+        )
     elif np.ptp(samples.astype(np.int32)) == 0:
-        yield "fail", f"{name} delivers a constant and no sound", "another cable, port or microphone"
+        yield fail("microphone", f"{name} delivers a constant and no sound", "another cable, port or microphone", _DEAF)
     elif level < _VERY_QUIET_DBFS:
-        yield "warn", f"{name} is very quiet: {level:.0f} dBFS", "raise Capture in `alsamixer`, F4"
+        yield warn("microphone", f"{name} is very quiet: {level:.0f} dBFS", "raise Capture in `alsamixer`, F4")
     elif level > _VERY_LOUD_DBFS or (np.abs(samples.astype(np.int32)) > _FULL_SCALE).mean() > 0.01:
-        yield "warn", f"{name} is overdriven: {level:.0f} dBFS", "lower Capture in `alsamixer`, F4"
+        yield warn("microphone", f"{name} is overdriven: {level:.0f} dBFS", "lower Capture in `alsamixer`, F4")
     else:
-        yield "ok", f"{name}: {level:.0f} dBFS", ""
+        yield ok("microphone", f"{name}: {level:.0f} dBFS")
