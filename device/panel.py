@@ -1,138 +1,25 @@
 """LED, button, buzzer or motor: what the wearer sees and feels, and what the wearer says without speaking.
 
-The patterns are a table, the counting of presses is pure; the rest is gpiozero over lgpio, else over RPi.GPIO,
-else over simulated pins, said so on the log. A part that can't be had is logged and left out; the others work on.
+The patterns, the counting of presses and the choice of pins lie in `signals/`; this room plays and listens, over
+gpiozero. A part that can't be had is logged and left out; the others work on.
 Callbacks run in a thread of the panel or of gpiozero: let them only put something into a queue.
 """
 
 import logging
-import os
-import tempfile
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Any, Final
 
-from device.events import Mode
 from device.settings.sections import PanelSection
+from device.signals import pins
+from device.signals.presses import PressCounter
+from device.signals.rhythms import CANCELLED, IN_DANGER, LED, MOTOR, Pattern, Rhythm
 
 logger = logging.getLogger(__name__)
 
-Pattern = Literal[
-    "ready",
-    "pre_alert",
-    "undelivered",
-    "alert",
-    "received",
-    "acknowledged",
-    "fault",
-    "disarmed",
-    "asked",
-]
-PRESS_GAP_S: Final = 0.4  # another press within this belongs to the same row of presses
 BOUNCE_S: Final = 0.02
 CLOSE_S: Final = 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class Rhythm:
-    """Pairs of seconds on and off, for ever or once. An off of 0 joins the next on."""
-
-    steps: tuple[tuple[float, float], ...]
-    repeats: bool = True
-
-    def at(self, elapsed_s: float) -> tuple[bool, float | None]:
-        """Return whether it is on `elapsed_s` after its start, and the seconds to its next change."""
-        period_s = sum(on_s + off_s for on_s, off_s in self.steps)
-        if elapsed_s >= period_s and not self.repeats:
-            return False, None
-        left_s = elapsed_s % period_s
-        for on_s, off_s in self.steps:
-            if left_s < on_s:
-                return True, on_s - left_s
-            if left_s < on_s + off_s:
-                return False, on_s + off_s - left_s
-            left_s -= on_s + off_s
-        return False, 0.0  # the remainder was rounded up to a whole period
-
-
-ON: Final = Rhythm(((3600.0, 0.0),))
-# Fast is danger, slow is fault, and dark never means a mode: dark means no power.
-LED: Final[dict[Pattern, Rhythm]] = {
-    "ready": Rhythm(((0.05, 4.95),)),
-    "pre_alert": Rhythm(((0.125, 0.125),)),
-    "undelivered": Rhythm(((0.5, 0.5),)),
-    "alert": ON,
-    "received": Rhythm(((1.8, 0.2),)),
-    "acknowledged": Rhythm(((0.3, 0.3), (0.3, 1.6))),
-    "fault": Rhythm(((0.1, 0.2), (0.1, 0.2), (0.1, 1.3))),
-    "disarmed": Rhythm(((1.0, 9.0),)),
-    # A guardian asks for what only the wearer's press lets through: long, short, long, short.
-    "asked": Rhythm(((0.6, 0.2), (0.1, 0.6))),
-}
-MOTOR: Final[dict[Pattern, Rhythm]] = {
-    "pre_alert": Rhythm(((0.2, 0.2), (0.2, 1.4))),
-    "acknowledged": Rhythm(((1.0, 0.0),), repeats=False),
-    "fault": Rhythm(((0.5, 0.3), (0.5, 298.7))),
-    "asked": Rhythm(((0.1, 0.1), (0.1, 0.1), (0.1, 0.0)), repeats=False),
-}
-CANCELLED: Final = Rhythm(((0.1, 0.0),), repeats=False)
-_IN_DANGER: Final = ("pre_alert", "undelivered", "alert", "received", "acknowledged")
-
-
-def pattern_of(
-    looks: Mode, *, delivered: bool = False, received: bool = False, fault: bool = False, asked: bool = False
-) -> Pattern:
-    """Return the pattern for the alarm's look; the wearer's alarm outranks a question, and that a fault."""
-    if looks == "pre_alert":
-        return "pre_alert"
-    if looks == "alert":
-        return "received" if received else "alert" if delivered else "undelivered"
-    if looks == "acknowledged":
-        return "acknowledged"
-    if asked:
-        return "asked"
-    if fault:
-        return "fault"
-    return "disarmed" if looks == "disarmed" else "ready"
-
-
-class PressCounter:
-    """Turns the button's edges into rows of short presses; a held one ends the row and counts for nothing."""
-
-    def __init__(self) -> None:
-        self._count = 0
-        self._down = False
-        self._held = False
-        self._ends_s: float | None = None
-
-    def pressed(self) -> None:
-        """The button went down."""
-        self._down, self._held, self._ends_s = True, False, None
-
-    def held(self) -> None:
-        """It has been down for as long as an SOS takes."""
-        self._held, self._count = True, 0
-
-    def released(self, t_s: float) -> None:
-        """The button came up at `t_s`."""
-        if self._down and not self._held:
-            self._count += 1
-            self._ends_s = t_s + PRESS_GAP_S
-        self._down = False
-
-    @property
-    def ends_s(self) -> float | None:
-        """When the row ends unless another press comes."""
-        return self._ends_s
-
-    def take(self, t_s: float) -> int:
-        """Return the number of presses in a row that ended by `t_s`, once; 0 where none did."""
-        if self._ends_s is None or t_s < self._ends_s:
-            return 0
-        count, self._count, self._ends_s = self._count, 0, None
-        return count
 
 
 class Panel:
@@ -145,8 +32,6 @@ class Panel:
         on_hold: Callable[[], None] = lambda: None,
         on_touch: Callable[[], None] = lambda: None,
     ) -> None:
-        self.simulated = False
-        self._owns_factory = False
         self.problems: list[str] = []
         self._on_press, self._on_hold, self._on_touch = on_press, on_hold, on_touch
         self._discreet = section.discreet
@@ -158,8 +43,8 @@ class Panel:
         self._closing = False
         import gpiozero
 
-        factory = self._factory = self._pin_factory()
-
+        self._pins = pins.found()
+        self.simulated, factory = self._pins.simulated, self._pins.factory
         self._led = self._part("LED", section.led, lambda pin: gpiozero.LED(pin, pin_factory=factory))
         self._buzzer = self._part("buzzer", section.buzzer, lambda pin: gpiozero.Buzzer(pin, pin_factory=factory))
         self._button = self._part(
@@ -185,7 +70,7 @@ class Panel:
             if pattern == before:
                 return
             self._pattern, self._since_s = pattern, time.monotonic()
-            over = before in _IN_DANGER and pattern not in _IN_DANGER
+            over = before in IN_DANGER and pattern not in IN_DANGER
             self._motor = MOTOR.get(pattern, CANCELLED if over else None)
             self._changed.notify()
         if self.simulated:
@@ -203,8 +88,8 @@ class Panel:
         for part in (self._button, self._led, self._buzzer):
             if part is not None:
                 part.close()
-        if self._owns_factory:
-            self._factory.close()
+        if self._pins.ours:
+            self._pins.factory.close()
 
     def _play(self) -> None:
         """Switch LED and motor when their rhythm says so, and end rows of presses. The panel's own thread."""
@@ -276,49 +161,3 @@ class Panel:
     def _complain(self, problem: str) -> None:
         self.problems.append(problem)
         logger.error("%s; the rest of the panel works on", problem)
-
-    def _pin_factory(self) -> Any:
-        """Return gpiozero's own choice where one is set, else lgpio's, RPi.GPIO's, or simulated pins."""
-        from gpiozero import Device
-        from gpiozero.pins.mock import MockFactory
-
-        if Device.pin_factory is not None:
-            return Device.pin_factory
-        self._owns_factory = True
-        reasons = []
-        if not os.access(".", os.W_OK):
-            # lgpio makes a pipe in its working directory at import and dies where it can't.
-            os.environ.setdefault("LG_WD", tempfile.gettempdir())
-        for name, made in _factories():
-            try:
-                factory = made()
-            except Exception as error:  # noqa: BLE001 - as above
-                reasons.append(f"{name}: {error}")
-                continue
-            self.simulated = isinstance(factory, MockFactory)
-            logger.info("GPIO over %s", name)
-            return factory
-        self.simulated = True
-        logger.warning("no GPIO here, so LED, button and buzzer are simulated (%s)", "; ".join(reasons))
-        return MockFactory()
-
-
-def _factories() -> list[tuple[str, Callable[[], Any]]]:
-    wanted = os.environ.get("GPIOZERO_PIN_FACTORY")
-    if wanted:
-        from gpiozero import Device
-
-        return [(wanted, Device._default_pin_factory)]
-    return [("lgpio", _lgpio), ("RPi.GPIO", _rpigpio)]
-
-
-def _lgpio() -> Any:
-    from gpiozero.pins.lgpio import LGPIOFactory
-
-    return LGPIOFactory()
-
-
-def _rpigpio() -> Any:
-    from gpiozero.pins.rpigpio import RPiGPIOFactory
-
-    return RPiGPIOFactory()

@@ -14,7 +14,8 @@ from device.hearing.thread import Hearing
 from device.machine import board
 from device.machine.notify import Notifier
 from device.outbox import Outbox
-from device.panel import Panel, pattern_of
+from device.panel import Panel
+from device.signals.rhythms import pattern_of
 from device.telling.evidence import level_of
 from device.telling.faults import Faults
 

@@ -17,8 +17,10 @@ from gpiozero.pins.mock import MockFactory, MockPin
 from hypothesis import given
 from hypothesis import strategies as st
 
-from device.panel import LED, MOTOR, Panel, Pattern, PressCounter, Rhythm, pattern_of
+from device.panel import Panel
 from device.settings.sections import PanelSection
+from device.signals.presses import PressCounter
+from device.signals.rhythms import LED, MOTOR, Pattern, Rhythm, pattern_of
 
 TOLERANCE_S = 0.08  # two shared cores; the shortest step that a person must tell apart is 0.1 s
 
