@@ -21,6 +21,7 @@ import msgspec
 from device import events
 from device.config import Config
 from device.events import Event
+from device.pending.rules import RepeatRules, ended, in_excess
 from device.pending.shelf import Shelf
 from device.pending.waiting import REPEATED_KINDS, Row, Waiting
 
@@ -29,10 +30,6 @@ log = logging.getLogger(__name__)
 FILE_NAME: Final = "outbox.sqlite"
 # What ends the repeats of the alert that bears the same id.
 ENDING_KINDS: Final = frozenset({"acknowledged", "cancelled", "cleared"})
-HOUR_S: Final = 3600.0
-# Seconds after the first delivery: 15 s, 1, 5 and 15 minutes, then hourly for a day.
-REPEAT_AT_S: Final = (15.0, 60.0, 300.0, 900.0, *(HOUR_S * hour for hour in range(1, 25)))
-REPEATS_WITHOUT_RECEIPTS: Final = 3
 MAXIMUM_BYTES: Final = 16 << 20
 # What the broker refused is tried again after this, so that it does not spin.
 REFUSED_RETRY_S: Final = 5.0
@@ -43,14 +40,6 @@ FIRST_ERROR_REASON: Final = 128
 GUARDIAN_ANSWERED: Final = "guardian_answered"
 LATEST_ALERT: Final = "latest_alert"
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
-
-
-class RepeatRules(msgspec.Struct, frozen=True, kw_only=True):
-    """When an alert without a receipt is sent again: seconds after its first delivery, ascending."""
-
-    at_s: tuple[float, ...] = REPEAT_AT_S
-    # How many of them where no guardian's client has ever answered (a plain subscriber can't).
-    without_receipts: int = REPEATS_WITHOUT_RECEIPTS
 
 
 class Outbox:
@@ -152,6 +141,7 @@ class Outbox:
         changed: list[Waiting] = []
         finished: list[Waiting] = []
         with self._lock:
+            answered = GUARDIAN_ANSWERED in self._shelf.facts
             for sending, reason in pubacks:
                 if reason < FIRST_ERROR_REASON:
                     accepted.append(sending)
@@ -162,7 +152,7 @@ class Outbox:
                     self._refused(row, reason, now)
                     continue
                 self._held.pop(row.topic, None)
-                wait_s = self._next_repeat_s(row)
+                wait_s = self._rules.next_repeat_s(row, guardian_answered=answered)
                 if wait_s is None:
                     finished.append(row)
                 else:
@@ -183,7 +173,7 @@ class Outbox:
     def end(self, event_id: str) -> None:
         """The alert is over (cancelled, acknowledged, cleared): no more repeats, but it is told once."""
         with self._lock:
-            self._shelf.write(*_ended(self._alerts(event_id)))
+            self._shelf.write(*ended(self._alerts(event_id)))
 
     def latest_alert(self) -> str | None:
         """Return the id of the alert that was told last and is not over, also after its receipt."""
@@ -258,17 +248,6 @@ class Outbox:
     def _standing(self, event_id: str) -> Waiting | None:
         return next(iter(self._alerts(event_id)), None)
 
-    def _next_repeat_s(self, row: Waiting) -> float | None:
-        """Seconds from this delivery to the next, None when the row is finished with it."""
-        if not row.is_repeated or row.ended:
-            return None
-        allowed = len(self._rules.at_s)
-        if GUARDIAN_ANSWERED not in self._shelf.facts:
-            allowed = min(allowed, self._rules.without_receipts)
-        if row.sent >= allowed:
-            return None
-        return self._rules.at_s[row.sent] - (self._rules.at_s[row.sent - 1] if row.sent else 0.0)
-
     def _insert(self, event: Event, topic: str, now: float) -> int:
         size_bytes = len(events.encode(event))
         row = Waiting(
@@ -282,7 +261,8 @@ class Outbox:
             first_repeat=event.repeat,
             size_bytes=size_bytes,
         )
-        dropped = self._in_excess(size_bytes)
+        excess_bytes = self._shelf.size_bytes + size_bytes - self._maximum_bytes
+        dropped = in_excess(self._shelf.rows.values(), excess_bytes)
         if dropped:
             self.dropped += len(dropped)
             log.warning("The outbox is full: dropped %d old events (%d in sum)", len(dropped), self.dropped)
@@ -296,29 +276,8 @@ class Outbox:
             over = self._alerts(event.id)
             if event.kind != "acknowledged" and event.id == self.latest_alert():
                 facts = {LATEST_ALERT: ""}
-        untold, told = _ended(over)
+        untold, told = ended(over)
         return self._shelf.insert_counted(row, untold, dropped + told, facts)
-
-    def _in_excess(self, wanted_bytes: int) -> list[Waiting]:
-        """What has to go for the bound: telemetry first, the short-lived before the rest; no unsent alert."""
-        excess = self._shelf.size_bytes + wanted_bytes - self._maximum_bytes
-        if excess <= 0:
-            return []
-        candidates = [row for row in self._shelf.rows.values() if row.topic != "alert" or row.sent > 0]
-        candidates.sort(key=lambda row: (row.topic == "alert", row.lasts, row.number))
-        dropped: list[Waiting] = []
-        for row in candidates:
-            if excess <= 0:
-                break
-            excess -= row.size_bytes
-            dropped.append(row)
-        return dropped
-
-
-def _ended(alerts: list[Waiting]) -> tuple[list[Waiting], list[Waiting]]:
-    """Alerts that are over: (changed) those that were never told are told once yet, (deleted) the others go."""
-    untold = [msgspec.structs.replace(row, ended=True) for row in alerts if row.sent == 0]
-    return untold, [row for row in alerts if row.sent > 0]
 
 
 def from_config(config: Config) -> Outbox:

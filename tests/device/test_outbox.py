@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from device import events
 from device.events import Event
-from device.outbox import REFUSED_RETRY_S, REPEAT_AT_S, Outbox, RepeatRules
+from device.outbox import REFUSED_RETRY_S, Outbox
+from device.pending.rules import REPEAT_AT_S, RepeatRules
 
 DENIED = 135
 NOBODY_SUBSCRIBED = 16

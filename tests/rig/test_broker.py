@@ -24,7 +24,8 @@ from device.broker import Announcement, Broker
 from device.config import Config
 from device.events import Command, Event, Receipt, State
 from device.mqtt import link as link_room
-from device.outbox import Outbox, RepeatRules
+from device.outbox import Outbox
+from device.pending.rules import RepeatRules
 from device.pending.waiting import Row
 from device.settings.sections import DeviceSection, MqttSection
 from tests.rig.broker import MISSING, PASSWORD, SHIPPED, BrokerRig, make_ca, mute_broker, sign
