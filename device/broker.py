@@ -17,9 +17,12 @@ import msgspec
 from device import events
 from device.events import Command, Receipt, State
 from device.machine import board
-from device.mqtt.guardians import Gate, RefusedError
+from device.mqtt.announcing import Announcement, Announcer
+from device.mqtt.flight import MOST, Flight
+from device.mqtt.guardians import Gate
+from device.mqtt.incoming import Incoming
 from device.mqtt.link import Link, Message
-from device.mqtt.reasons import NOT_AUTHORISED, Complaints, LinkError, Settings
+from device.mqtt.reasons import NOT_AUTHORISED, Complaints, LinkError, settings_of
 from device.outbox import FIRST_ERROR_REASON, Outbox
 from device.pending.waiting import Row
 from device.settings.sections import MqttSection
@@ -29,27 +32,11 @@ log = logging.getLogger(__name__)
 BACKOFF_LEAST_S: Final = 1.0
 # While an alert waits nobody wants a minute to pass: try this often, whatever happened before.
 BACKOFF_WITH_ALERT_S: Final = 5.0
-# A publication whose PUBACK does not come for so long means that the link is dead, keepalive or not.
-PUBACK_TIMEOUT_S: Final = 10.0
 # A link that lived no longer was none: it neither resets the back-off nor what has been said.
 SHORT_LIFE_S: Final = 5.0
-IN_FLIGHT: Final = 20
 LONGEST_WAIT_S: Final = 5.0
-REFUSALS_TOLD_EVERY_S: Final = 60.0
-ANNOUNCE_AFTER_S: Final = (1.0, 5.0)
 # PUBACK: the broker took it, but nobody is subscribed just now.
 NOBODY_SUBSCRIBED: Final = 16
-
-
-class Announcement(msgspec.Struct, frozen=True):
-    """A retained message for somebody who says `online` at his own start and then wants it again.
-
-    An empty payload takes back what was published on the topic before.
-    """
-
-    topic: str
-    payload: bytes
-    status_topic: str
 
 
 class Broker:
@@ -77,27 +64,12 @@ class Broker:
         self._mqtt = mqtt
         self._base = f"outcry/{device}"
         self._outbox = outbox
-        self._on_command = on_command
-        self._on_receipt = on_receipt
         self._on_delivered = on_delivered or (lambda row: None)
-        self._on_refused = on_refused or (lambda text: None)
-        self._gate = Gate(device, mqtt.guardian_keys, outbox, wall or _wall)
-        self._settings = Settings(
-            host=mqtt.host,
-            port=mqtt.port or (8883 if mqtt.tls else 1883),
-            client_id=f"outcry-{device}",
-            tls=mqtt.tls,
-            ca_file=mqtt.ca_file,
-            cert_file=mqtt.cert_file,
-            key_file=mqtt.key_file,
-            username=mqtt.username,
-            password=password,
-            keepalive_s=mqtt.keepalive_s,
-            will_topic=f"{self._base}/availability",
-        )
-        self._pubacks: list[tuple[Row, int]] = []
-        self._announcement = announcement
-        self._announce_at: float | None = None
+        gate = Gate(device, mqtt.guardian_keys, outbox, wall or _wall)
+        self._incoming = Incoming(gate, outbox, on_command, on_receipt, on_refused or (lambda text: None))
+        self._announcer = Announcer(announcement, outbox)
+        self._flight = Flight()
+        self._settings = settings_of(mqtt, f"outcry-{device}", password, f"{self._base}/availability")
         self._thread = threading.Thread(target=self._run, name="mqtt", daemon=True)
         self._stopping = threading.Event()
         self._nudge = threading.Event()
@@ -105,10 +77,7 @@ class Broker:
         self._state: bytes | None = None
         self._state_is_new = False
         self._level: bytes | None = None
-        # Publications whose PUBACK has not come: the number in this link -> topic, row, since when.
-        self._in_flight: dict[int, tuple[str, Row | None, float]] = {}
         self._complaints = Complaints(self._settings)
-        self._refusal_told_at = float("-inf")
 
     @property
     def last_error(self) -> str | None:
@@ -183,8 +152,7 @@ class Broker:
     def _serve(self) -> None:
         """One link from beginning to end. Raises LinkError unless we are told to stop."""
         link = Link(self._settings, self._on_message, self._on_published)
-        self._in_flight.clear()
-        self._pubacks.clear()
+        self._flight.clear()
         try:
             link.open()
             self._link = link
@@ -197,7 +165,8 @@ class Broker:
                 self._settle()
                 for topic_filter in link.denied_filters():
                     self._complaints.denied(f"the subscription to {topic_filter}", NOT_AUTHORISED)
-                self._check_pubacks()
+                if self._flight.overdue():
+                    raise LinkError(f"the broker at {self._settings.host} took a message and does not confirm it")
             self._farewell(link)
             self.connected = False
         finally:
@@ -208,19 +177,17 @@ class Broker:
     def _greet(self, link: Link) -> None:
         """What every new link begins with, since a broker may have lost all it knew of us."""
         filters = [f"{self._base}/command", f"{self._base}/receipt", f"{self._base}/availability"]
-        if self._announcement is not None and self._announcement.payload:
-            filters.append(self._announcement.status_topic)
-        link.subscribe(filters)
+        link.subscribe([*filters, *self._announcer.status_topics])
         self._send(link, f"{self._base}/availability", b"online", retain=True)
         self._state_is_new = self._state is not None
-        self._announce_at = time.monotonic()
+        self._announcer.greet()
 
     def _push(self, link: Link) -> None:
         """Send what is due, as much as may be in flight."""
         self._nudge.clear()
-        flying = {row.number for _, row, _ in self._in_flight.values() if row is not None}
-        for row in self._outbox.due(limit=IN_FLIGHT):
-            if row.number not in flying and len(flying) < IN_FLIGHT:
+        flying = self._flight.rows
+        for row in self._outbox.due(limit=MOST):
+            if row.number not in flying and len(flying) < MOST:
                 flying.add(row.number)
                 self._send_row(link, row)
         if self._state_is_new and self._state is not None:
@@ -229,18 +196,7 @@ class Broker:
         if self._level is not None:
             level, self._level = self._level, None
             self._send(link, f"{self._base}/level", level, qos=0)
-        if self._announce_at is not None and time.monotonic() >= self._announce_at:
-            self._announce_at = None
-            self._announce(link)
-
-    def _announce(self, link: Link) -> None:
-        announcement, last = self._announcement, self._outbox.kept("announced")
-        if last and (announcement is None or announcement.topic != last or not announcement.payload):
-            self._send(link, last, b"", retain=True)
-            self._outbox.keep("announced", "")
-        if announcement is not None and announcement.payload:
-            self._send(link, announcement.topic, announcement.payload, retain=True)
-            self._outbox.keep("announced", announcement.topic)
+        self._announcer.announce(lambda topic, payload: self._send(link, topic, payload, retain=True))
 
     def _send_row(self, link: Link, row: Row) -> None:
         details: dict[str, Any] = {}
@@ -265,7 +221,7 @@ class Broker:
             details["ContentType"] = "application/json"
         number = link.publish(topic, payload, qos=qos, retain=retain, PayloadFormatIndicator=1, **details)
         if qos:
-            self._in_flight[number] = (topic, row, time.monotonic())
+            self._flight.sent(number, topic, row)
 
     def _sleep_s(self) -> float:
         """How long nothing of ours has to happen."""
@@ -273,69 +229,42 @@ class Broker:
             return 0.0
         now = time.monotonic()
         wait_s = LONGEST_WAIT_S
-        if self._announce_at is not None:
-            wait_s = min(wait_s, self._announce_at - now)
-        if self._in_flight:
+        if self._announcer.due_at is not None:
+            wait_s = min(wait_s, self._announcer.due_at - now)
+        if self._flight:
             # A PUBACK wakes us; only its absence needs a clock.
             return min(wait_s, 1.0)
         due = self._outbox.next_due()
         return wait_s if due is None else min(wait_s, due - now)
 
     def _on_published(self, number: int, code: int) -> None:
-        topic, row, _ = self._in_flight.pop(number, ("", None, 0.0))
+        topic = self._flight.landed(number, code)
         if code >= FIRST_ERROR_REASON:
             self._complaints.denied(f"what is published on {topic}", code)
         elif topic:
             self._complaints.taken(f"what is published on {topic}")
-        if row is not None:
-            self._pubacks.append((row, code))
 
     def _settle(self) -> None:
         """Note the PUBACKs that came together in one write: a card takes its time for each."""
-        if not self._pubacks:
+        pubacks = self._flight.take_pubacks()
+        if not pubacks:
             return
-        pubacks, self._pubacks = self._pubacks, []
         unheard = {row.number for row, code in pubacks if code == NOBODY_SUBSCRIBED}
         for row in self._outbox.settle(pubacks):
             if row.topic == "alert" and row.number in unheard:
                 log.warning("The broker has the %s, but nobody is subscribed to %s/alert", row.kind, self._base)
             self._on_delivered(row)
 
-    def _check_pubacks(self) -> None:
-        now = time.monotonic()
-        if any(now - since > PUBACK_TIMEOUT_S for _, _, since in self._in_flight.values()):
-            raise LinkError(f"the broker at {self._settings.host} took a message and does not confirm it")
-
     def _on_message(self, message: Message) -> None:
-        if self._announcement is not None and message.topic == self._announcement.status_topic:
-            if message.payload == b"online":
-                # Whoever starts asks everybody at once: do not all answer at once.
-                self._announce_at = time.monotonic() + random.uniform(*ANNOUNCE_AFTER_S)
+        if message.topic in self._announcer.status_topics:
+            if self._announcer.heard(message.payload):
                 self._state_is_new = self._state is not None
         elif message.topic == f"{self._base}/availability":
             if message.payload == b"offline" and self._link is not None:
                 # The will of an earlier link of ours, late.
                 self._send(self._link, message.topic, b"online", retain=True)
         elif message.payload or not message.retained:
-            self._hear(message)
-
-    def _hear(self, message: Message) -> None:
-        """A command or a receipt."""
-        what = message.topic.rsplit("/", 1)[-1]
-        try:
-            if what == "command":
-                self._on_command(self._gate.command(message.payload, message.retained))
-            else:
-                receipt = self._gate.receipt(message.payload, message.retained)
-                self._outbox.receipt(receipt.id, by_client=receipt.kind == "received")
-                self._on_receipt(receipt)
-        except RefusedError as error:
-            now = time.monotonic()
-            if now - self._refusal_told_at >= REFUSALS_TOLD_EVERY_S:
-                # Whoever has the broker's password could otherwise fill log and outbox.
-                self._refusal_told_at = now
-                log.warning("A %s was refused: %s", what, error)
-                self._on_refused(f"{what} refused: {error}")
+            self._incoming.heed(message)
 
     def _farewell(self, link: Link) -> None:
         """Let go in order: what is due, then `offline`, then their PUBACKs, as far as the deadline allows."""
@@ -343,7 +272,7 @@ class Broker:
         self._send(link, f"{self._base}/availability", b"offline", retain=True)
         # `offline` of our own, echoed, must not be answered with `online`.
         self._link = None
-        while self._in_flight and (left_s := self._deadline - time.monotonic()) > 0:
+        while self._flight and (left_s := self._deadline - time.monotonic()) > 0:
             link.turn(min(left_s, 0.1))
             self._settle()
         link.close(max(0.0, self._deadline - time.monotonic()))

@@ -10,9 +10,9 @@ Source: https://www.home-assistant.io/integrations/mqtt/#device-discovery-payloa
 import json
 from typing import Any, Final
 
-from device.broker import Announcement
 from device.config import Config
 from device.events import Kind
+from device.mqtt.announcing import Announcement
 
 # Entities show these kinds; repeats of an alert (`repeat` above 0) are not new events.
 EVENT_KINDS: Final[tuple[Kind, ...]] = ("alert", "sos", "acknowledged", "cancelled", "cleared")

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from device.checks.finding import Finding, fail, ok, warn
 from device.config import Config, mqtt_password
 from device.mqtt.link import Link
-from device.mqtt.reasons import LinkError, Settings, reason_in_words
+from device.mqtt.reasons import LinkError, reason_in_words, settings_of
 
 PATIENCE_S = 5.0
 _FIRST_ERROR = 128
@@ -18,17 +18,7 @@ _FIRST_ERROR = 128
 def probe(config: Config) -> Iterator[Finding]:
     """What each part of it answers, as far as one comes."""
     mqtt, device = config.mqtt, config.device.name
-    settings = Settings(
-        host=mqtt.host,
-        port=mqtt.port,
-        client_id=f"outcry-{device}-doctor",
-        tls=mqtt.tls,
-        ca_file=mqtt.ca_file,
-        cert_file=mqtt.cert_file,
-        key_file=mqtt.key_file,
-        username=mqtt.username,
-        password=mqtt_password(config),
-    )
+    settings = settings_of(mqtt, f"outcry-{device}-doctor", mqtt_password(config))
     answers: dict[int, int] = {}
     link = Link(settings, lambda message: None, answers.__setitem__)
     try:

@@ -7,6 +7,8 @@ from typing import Final
 
 import msgspec
 
+from device.settings.sections import MqttSection
+
 log = logging.getLogger(__name__)
 
 CONNECTED: Final = "connected"
@@ -79,6 +81,23 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     def place(self) -> str:
         """Host and port, for people."""
         return f"{self.host}:{self.port}"
+
+
+def settings_of(mqtt: MqttSection, client_id: str, password: str | None, will_topic: str = "") -> Settings:
+    """The settings of the configuration, for a client of this name."""
+    return Settings(
+        host=mqtt.host,
+        port=mqtt.port or (8883 if mqtt.tls else 1883),
+        client_id=client_id,
+        tls=mqtt.tls,
+        ca_file=mqtt.ca_file,
+        cert_file=mqtt.cert_file,
+        key_file=mqtt.key_file,
+        username=mqtt.username,
+        password=password,
+        keepalive_s=mqtt.keepalive_s,
+        will_topic=will_topic,
+    )
 
 
 class Complaints:

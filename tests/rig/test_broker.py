@@ -20,10 +20,12 @@ from nacl.signing import SigningKey
 from device import __version__, events, homeassistant
 from device import broker as broker_room
 from device import outbox as outbox_room
-from device.broker import Announcement, Broker
+from device.broker import Broker
 from device.config import Config
 from device.events import Command, Event, Receipt, State
+from device.mqtt import flight
 from device.mqtt import link as link_room
+from device.mqtt.announcing import Announcement
 from device.outbox import Outbox
 from device.pending.rules import RepeatRules
 from device.pending.waiting import Row
@@ -416,7 +418,7 @@ def test_a_killed_broker_that_comes_back_with_an_empty_disk_is_told_everything_a
 
 
 def test_a_stopped_broker_is_noticed_and_the_alert_comes_after_it(own, tmp_path, monkeypatch):
-    monkeypatch.setattr(broker_room, "PUBACK_TIMEOUT_S", 1.0)
+    monkeypatch.setattr(flight, "PUBACK_TIMEOUT_S", 1.0)
     monkeypatch.setattr(link_room, "CONNACK_TIMEOUT_S", 1.0)
     with own.subscriber() as guardian, Device(tmp_path, own.config(keepalive_s=5)) as device:
         eventually(lambda: device.broker.connected)
@@ -504,7 +506,7 @@ def test_a_stop_does_not_wait_for_a_broker_that_hangs(tmp_path):
 
 def test_a_fault_of_ours_ends_one_link_and_not_the_telling(own, tmp_path, caplog):
     device = Device(tmp_path, own.config())
-    device.broker._on_command = lambda command: 1 / 0
+    device.broker._incoming._on_command = lambda command: 1 / 0
     with own.subscriber() as guardian, device:
         eventually(lambda: device.broker.connected)
         own.publish("outcry/nora/command", '{"command": "test", "id": "1"}')
