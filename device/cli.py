@@ -97,7 +97,14 @@ def load_config(path: Path | None) -> "Config":
     """Read the configuration named, or the one in force."""
     from device import config
 
-    return config.load(path)
+    loaded = config.load(path)
+    if os.geteuid() == 0:
+        # What sudo writes into the service's directory has to stay the service's own.
+        from device.machine import files
+
+        state = Path(loaded.device.state_directory)
+        click.get_current_context().call_on_close(lambda: files.leave_to_owner(state))
+    return loaded
 
 
 def load_network(config: "Config", model_directory: Path | None, wearer_path: Path | None = None) -> "Network":

@@ -32,6 +32,9 @@ from device.settings.sections import (
 )
 
 SYSTEM_CONFIG: Final = Path("/etc/outcry/config.toml")
+# Of systemd/outcry.service. Whoever reads its configuration means its directories too, also by hand, with sudo.
+SYSTEM_STATE: Final = "/var/lib/outcry"
+SYSTEM_RUNTIME: Final = "/run/outcry"
 FILE_LIMIT_BYTES: Final = 1 << 20
 
 
@@ -60,6 +63,8 @@ def load(path: Path | str | None = None, environ: Mapping[str, str] = os.environ
     """
     source = config_path(path, environ)
     config = parse(_text(source), str(source)) if source else Config()
+    if source == SYSTEM_CONFIG:
+        environ = {"STATE_DIRECTORY": SYSTEM_STATE, "RUNTIME_DIRECTORY": SYSTEM_RUNTIME, **environ}
     return _resolved(config, source.absolute().parent if source else Path.cwd(), environ)
 
 
@@ -69,7 +74,15 @@ def config_path(path: Path | str | None, environ: Mapping[str, str]) -> Path | N
         return Path(path)
     if environ.get("OUTCRY_CONFIG"):
         return Path(environ["OUTCRY_CONFIG"])
-    return SYSTEM_CONFIG if SYSTEM_CONFIG.exists() else None
+    return SYSTEM_CONFIG if _may_exist(SYSTEM_CONFIG) else None
+
+
+def _may_exist(path: Path) -> bool:
+    """Whether it is there, or lies where this user may not look."""
+    try:
+        return path.exists()
+    except PermissionError:
+        return True
 
 
 def parse(text: str, source: str = "configuration") -> Config:
@@ -112,7 +125,8 @@ def _text(source: Path) -> str:
         with source.open("rb") as file:
             raw = file.read(FILE_LIMIT_BYTES + 1)
     except OSError as error:
-        raise ConfigError(f"{source}: configuration can't be read: {_cause(error)}") from error
+        hint = "; use sudo" if isinstance(error, PermissionError) and os.geteuid() else ""
+        raise ConfigError(f"{source}: configuration can't be read: {_cause(error)}{hint}") from error
     if len(raw) > FILE_LIMIT_BYTES:
         raise ConfigError(f"{source}: larger than {FILE_LIMIT_BYTES} bytes: not a configuration")
     try:

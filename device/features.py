@@ -149,9 +149,9 @@ def _pitch(windows: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[n
 
 
 def _sliding(signal: NDArray[np.float64], size: int, hop: int, count: int) -> NDArray[np.float64]:
-    """Windows of a contiguous signal as a view, shape (count, size); numpy's own function costs 8 us a call."""
+    """Windows of a contiguous signal as a view, shape (count, size); numpy's own functions cost 3 to 8 us a call."""
     step = signal.strides[0]
-    return np.lib.stride_tricks.as_strided(signal, (count, size), (hop * step, step), writeable=False)
+    return np.ndarray((count, size), signal.dtype, signal, 0, (hop * step, step))
 
 
 class FeatureStream:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 from typing import TypeVar
@@ -39,3 +40,18 @@ def save(kept: msgspec.Struct, path: Path, *, what: str) -> None:
     except OSError as error:
         fresh.unlink(missing_ok=True)
         raise BadDataError(f"{what} {path}: can't be written ({os.strerror(error.errno or 0)})") from None
+
+
+def leave_to_owner(directory: Path) -> None:
+    """Give what root has made in somebody's directory to that somebody; links are not followed."""
+    try:
+        owner = directory.stat()
+    except OSError:
+        return
+    if owner.st_uid == 0:
+        return
+    for _, folders, names, inside in os.fwalk(directory):
+        for name in [*folders, *names]:
+            with contextlib.suppress(FileNotFoundError):  # the service may be at work here
+                if os.stat(name, dir_fd=inside, follow_symlinks=False).st_uid == 0:
+                    os.chown(name, owner.st_uid, owner.st_gid, dir_fd=inside, follow_symlinks=False)

@@ -147,7 +147,8 @@ def add_modules(root: Path, source: Path) -> None:
         found = [
             name for name in needs if Path(name).name.replace("-", "_").startswith(f"{wanted.replace('-', '_')}.ko")
         ]
-        assert found, f"the kernel has no module {wanted}"
+        built_in = (modules / "modules.builtin").read_text().replace("-", "_")
+        assert found or f"/{wanted.replace('-', '_')}.ko" in built_in, f"the kernel has no module {wanted}"
         for file in found:
             for each in [file, *needs[file]]:
                 (target / each).parent.mkdir(parents=True, exist_ok=True)

@@ -1,7 +1,7 @@
 """A Debian of its own for a test: a cached root under an overlay, run as a container, booted with systemd.
 
 The cache ($OUTCRY_CACHE, else ~/.cache/outcry) holds what mmdebstrap built; nothing a test does reaches it.
-Containers have no network but their own loopback.
+Containers have no network but their own loopback, unless a test asks for this machine's.
 """
 
 import os
@@ -19,7 +19,7 @@ PACKAGES = (
     "systemd,systemd-sysv,dbus,udev,python3,ca-certificates,procps,openssl,libportaudio2,libasound2-plugins,"
     "mosquitto,mosquitto-clients,sqlite3,pulseaudio,python3-venv,python3-pyaudio"
 )
-CONTAINER = ["systemd-nspawn", "--quiet", "--register=no", "--keep-unit", "--private-network"]
+CONTAINER = ["systemd-nspawn", "--quiet", "--register=no", "--keep-unit"]
 BOOT_LIMIT_S = 180  # a second on an idle machine
 
 
@@ -33,17 +33,20 @@ def unusable() -> str | None:
     return None
 
 
-def base_root() -> Path:
-    """Return the cached Debian 12 of this machine's architecture, built on first use (half a minute)."""
+def base_root(kind: str = "", packages: str = PACKAGES) -> Path:
+    """Return the cached Debian 12 of this machine's architecture, built on first use (half a minute).
+
+    `kind` names one with other packages.
+    """
     architecture = subprocess.run(
         ["dpkg", "--print-architecture"], check=True, capture_output=True, text=True
     ).stdout.strip()
-    root = CACHE / f"debian12-{architecture}"
+    root = CACHE / f"debian12-{architecture}{kind and '-'}{kind}"
     if not root.exists():
         CACHE.mkdir(parents=True, exist_ok=True)
         fresh = CACHE / f"debian12.{os.getpid()}"
         subprocess.run(
-            ["mmdebstrap", "--quiet", "--variant=minbase", f"--include={PACKAGES}", "bookworm", str(fresh)],
+            ["mmdebstrap", "--quiet", "--variant=minbase", f"--include={packages}", "bookworm", str(fresh)],
             check=True,
         )
         (fresh / "etc/hosts").write_text("127.0.0.1 localhost\n::1 localhost\n")
@@ -55,9 +58,10 @@ def base_root() -> Path:
 class Debian:
     """One throw-away Debian; `path` is its root seen from here."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, network: bool = False) -> None:
         self.path = path
-        self._container = [*CONTAINER, f"--machine=outcry-{uuid.uuid4().hex[:12]}", f"--directory={path}"]
+        alone = [] if network else ["--private-network"]
+        self._container = [*CONTAINER, *alone, f"--machine=outcry-{uuid.uuid4().hex[:12]}", f"--directory={path}"]
         self._nspawn: subprocess.Popen[bytes] | None = None
         self._init: int | None = None
 
@@ -136,14 +140,14 @@ class Debian:
 
 
 @contextmanager
-def overlay(lower: list[Path], scratch: Path) -> Iterator[Debian]:
+def overlay(lower: list[Path], scratch: Path, *, network: bool = False) -> Iterator[Debian]:
     """Mount a writable view of the layers in `lower` (topmost first); changes lie under `scratch`."""
     for part in ("upper", "work", "root"):
         (scratch / part).mkdir(parents=True)
     root = scratch / "root"
     options = f"lowerdir={':'.join(map(str, lower))},upperdir={scratch / 'upper'},workdir={scratch / 'work'}"
     subprocess.run(["mount", "-t", "overlay", "overlay", "-o", options, str(root)], check=True)
-    debian = Debian(root)
+    debian = Debian(root, network=network)
     try:
         yield debian
     finally:
