@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
+from typing import NoReturn
 
 import click
 
-from device.errors import BadDataError, OutcryError
+from device.commands import ending
+from device.errors import BadDataError
 
 # TensorFlow's greetings are no news for whoever builds a package.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -114,18 +116,9 @@ def verify(  # noqa: PLR0917 (click hands its options over by name)
         sys.exit(BadDataError.code)
 
 
-def main() -> None:
+def main() -> NoReturn:
     """Run a command; what is wrong is one line on standard error, and the exit code of its kind."""
-    try:
-        convert.main(standalone_mode=False)
-    except click.ClickException as error:
-        error.show()
-        sys.exit(error.exit_code)
-    except click.Abort:
-        sys.exit(130)
-    except OutcryError as error:
-        click.echo(f"convert: {error}", err=True)
-        sys.exit(error.code)
+    ending.run(convert, "convert", "python -m convert", workbench=True)
 
 
 if __name__ == "__main__":

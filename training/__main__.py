@@ -1,12 +1,11 @@
 """`python -m training`: the workbench's commands. Each imports what it needs only when it runs."""
 
-import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import click
 
-from device.errors import OutcryError
+from device.commands import ending
 from training.places import corpora_root
 
 if TYPE_CHECKING:
@@ -155,20 +154,9 @@ def _table(frame: "pd.DataFrame") -> str:
     return str(frame.to_string())
 
 
-def main() -> None:
-    """Run a command; a fault that is known becomes one line and its code."""
-    try:
-        cli(prog_name="python -m training", standalone_mode=False)
-    except click.exceptions.Exit as end:
-        sys.exit(end.exit_code)
-    except click.ClickException as error:
-        error.show()
-        sys.exit(error.exit_code)
-    except click.Abort:
-        sys.exit(130)
-    except OutcryError as error:
-        click.echo(f"training: {error}", err=True)
-        sys.exit(error.code)
+def main() -> NoReturn:
+    """Run a command; what is wrong is one line on standard error, and the exit code of its kind."""
+    ending.run(cli, "training", "python -m training", workbench=True)
 
 
 if __name__ == "__main__":

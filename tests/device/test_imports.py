@@ -93,7 +93,7 @@ def test_a_folder_says_what_lies_in_it_from_top_to_bottom_and_imports_nothing(pa
     assert not {name for name in imported(source) if name.startswith("device")}
     if path.parent != DEVICE:
         rooms = [name.split(".")[1] for name in order() if name.startswith(f"{path.parent.name}.")]
-        assert re.findall(r"^(\w+)  +\w", ast.get_docstring(ast.parse(source)), re.MULTILINE) == rooms
+        assert re.findall(r"^(\w+)  +\S", ast.get_docstring(ast.parse(source)), re.MULTILINE) == rooms
 
 
 @pytest.mark.parametrize("path", PATHS, ids=name_of)

@@ -1,0 +1,86 @@
+"""`outcry model`: install, list, verify and roll back model packages."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from device import __version__
+from device.commands.options import Call, Group, show, takes
+
+if TYPE_CHECKING:
+    from device.installed.store import Store
+
+
+@click.group(cls=Group)
+def model() -> None:
+    """Install, list, verify and roll back model packages."""
+
+
+@model.command()
+@click.argument("directory", type=click.Path(path_type=Path))
+@takes("config")
+def install(call: Call, directory: Path) -> None:
+    """Check and prove the package in DIRECTORY, then put it in force, on trial until the service was ready with it."""
+    from device.installed import golden
+
+    installed = _store(call).install(directory, golden.check, _key(call))
+    click.echo(f"{installed.manifest.identity} is installed; a running service uses it after a restart", err=True)
+
+
+@model.command("list")
+@takes("json", "config")
+def list_models(call: Call) -> None:
+    """List the installed packages, and what ships with this release."""
+    from device.installed import chosen
+
+    for row in _store(call).listed(_key(call)):
+        if call.as_json:
+            show(row)
+            continue
+        notes = [word for word in ("current", "previous", "on_trial") if getattr(row, word)]
+        notes += [row.fault] if row.fault else []
+        click.echo(f"{row.identity}  {', '.join(notes).replace('_', ' ')}".rstrip())
+    for folder in chosen.shipped():
+        if call.as_json:
+            show({"identity": folder.name, "shipped": True})
+        else:
+            click.echo(f"{folder.name}  shipped with outcry {__version__}")
+
+
+@model.command()
+@takes("config")
+def rollback(call: Call) -> None:
+    """Put the package before in force again."""
+    name = _store(call).rollback(_key(call))
+    click.echo(f"{name} is in force again; a running service uses it after a restart", err=True)
+
+
+@model.command()
+@click.argument("directory", required=False, type=click.Path(path_type=Path))
+@takes("config", "json")
+def verify(call: Call, directory: Path | None) -> None:
+    """Check the package in DIRECTORY (else the one in force): files, signature where a key is set, golden clip."""
+    from device import package
+    from device.installed import chosen, golden
+
+    found = package.load(directory, _key(call)) if directory else chosen.in_force(call.config)
+    result = golden.check(found)
+    if call.as_json:
+        show({"model": found.manifest.identity, "signed": found.signed, "golden": result})
+        return
+    for warning in result.warnings:
+        click.echo(f"warning: {warning}", err=True)
+    signed = "signature good" if found.signed else "not signed"
+    limit = f"{result.difference:.4f} of {result.tolerance:.4f}"
+    click.echo(f"{found.manifest.identity}: whole, {signed}, golden clip off by {limit} ({result.kernels})")
+
+
+def _store(call: Call) -> "Store":
+    from device.installed.store import Store
+
+    return Store(Path(call.config.device.state_directory))
+
+
+def _key(call: Call) -> str | None:
+    return call.config.model.public_key or None
