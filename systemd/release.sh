@@ -76,10 +76,10 @@ apt_packages() {
     dpkg-query -W -f '${db:Status-Status}' "$name" 2> /dev/null | grep -qx installed || missing+=("$name")
   done
   [ ${#missing[@]} -gt 0 ] || return 0
-  local from=("${missing[@]}") offline=()
+  local from=("${missing[@]}") carried=no
   if [ -n "$wheelhouse" ] && [ -d "$wheelhouse/debs" ]; then
     from=()
-    offline=(--no-download)
+    carried=yes # not --no-download: apt then refuses files as well
     for name in "$wheelhouse"/debs/*.deb; do
       dpkg-query -W -f '${db:Status-Status}' "$(dpkg-deb -f "$name" Package)" 2> /dev/null | grep -qx installed ||
         from+=("$(realpath "$name")")
@@ -87,11 +87,11 @@ apt_packages() {
   fi
   say "packages: ${missing[*]}"
   local apt=(env DEBIAN_FRONTEND=noninteractive apt-get -o "DPkg::Lock::Timeout=$apt_wait_s")
-  local get=("${apt[@]}" install --yes --no-install-recommends "${offline[@]}" "${from[@]}")
+  local get=("${apt[@]}" install --yes --no-install-recommends "${from[@]}")
   run "${get[@]}" && return 0
   ! grep -q 'Could not get lock' "$log" || fail "apt is busy with something else (its lock was held for $apt_wait_s s): try again later"
   # A list that is too old names files that are gone.
-  [ ${#offline[@]} -gt 0 ] || { run "${apt[@]}" update && run "${get[@]}" && return 0; } || true
+  [ $carried = yes ] || { run "${apt[@]}" update && run "${get[@]}" && return 0; } || true
   fail "apt-get could not install ${missing[*]}: $(reason)"
 }
 

@@ -117,15 +117,20 @@ if [ "$debs" = yes ]; then
   [ "$own" = "$deb_arch" ] || dpkg --print-foreign-architectures | grep -qx "$deb_arch" ||
     fail "apt does not know $deb_arch here: dpkg --add-architecture $deb_arch && apt-get update"
   mkdir "$work/debs"
-  # What these need, without what every Debian has.
+  : > "$scratch/status"
+  # What apt would install where nothing is: NAME=VERSION lines.
+  resolved() {
+    apt-get -s -o Dir::State::status="$scratch/status" -o APT::Architecture="$deb_arch" -o APT::Architectures="$deb_arch" \
+      --no-install-recommends install "$@" 2> "$scratch/log" | sed -n 's/^Inst \([^ ]*\) (\([^ ]*\) .*/\1=\2/p' | sort
+  }
+  # What these need, without Python's own needs and without what every Debian has.
   mapfile -t closure < <(
-    apt-cache depends --recurse --no-recommends --no-suggests --no-conflicts --no-breaks --no-replaces --no-enhances \
-      "${apt_packages[@]/%/:$deb_arch}" | grep -E '^[a-z0-9]' | sed "s/:$deb_arch\$//" | sort -u |
-      while read -r name; do
-        apt-cache show --no-all-versions "$name:$deb_arch" 2> /dev/null |
-          grep -qE '^Priority: (required|important|standard)' || printf '%s:%s\n' "$name" "$deb_arch"
-      done
+    comm -23 <(resolved "${apt_packages[@]}") <(resolved python3) | while IFS='=' read -r name version; do
+      apt-cache show "$name:$deb_arch=$version" 2> /dev/null | grep -qE '^Priority: (required|important|standard)' ||
+        printf '%s:%s=%s\n' "$name" "$deb_arch" "$version"
+    done
   )
+  [ ${#closure[@]} -gt 0 ] || fail "apt can't resolve ${apt_packages[*]} for $deb_arch (apt-get update?)"
   (cd "$work/debs" && quietly apt-get download "${closure[@]}") || fail "apt-get download failed (network? apt-get update?)"
 fi
 

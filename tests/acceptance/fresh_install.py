@@ -41,12 +41,12 @@ def installed(debian: Debian, *command: str) -> bool:
     print(f"  exit {done.returncode} after {time.monotonic() - began:.0f} s")
     log = (debian.path / "var/log/outcry-install.log").read_text()
     print(f"  pip took {log.count('Downloading ')} files from the network, apt {log.count('Get:')}")
-    state = debian.run("systemctl", "show", "-P", "ActiveState,NRestarts,StatusText", "outcry", check=False).stdout
-    print(f"  service: {', '.join(state.split(chr(10))).strip(', ')}")
+    state = debian.run("systemctl", "is-active", "outcry", check=False).stdout.strip()
+    print(f"  service: {state}")
     kinds = debian.run("outcry", "doctor", check=False).stdout + debian.run("outcry", "version", check=False).stdout
     for line in kinds.splitlines():
         print(f"  > {line}")
-    return done.returncode == 0 and state.startswith("active")
+    return done.returncode == 0 and state == "active"
 
 
 def online(base: Path, work: Path) -> bool:
