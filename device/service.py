@@ -5,7 +5,6 @@ thread goes from sound to alarm. Both enter the alarm through one lock. When eit
 systemd starts it again; lost hearing alone never ends it.
 """
 
-import fcntl
 import logging
 import queue
 import signal
@@ -16,36 +15,33 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
-import msgspec
-
-from device import __version__, control, events, homeassistant, wearer
+from device import __version__, control, events, homeassistant
 from device import config as configuration
 from device import outbox as outboxes
-from device.alarm import Alarm, Standing
+from device.alarm import Alarm
 from device.broker import Broker
 from device.config import Config
 from device.control import Client, ControlServer
-from device.errors import MissingInputError, OutcryError, UsageError
+from device.errors import OutcryError
 from device.events import Command, Effect, Note, Receipt, Told
 from device.hearing.road import Heard, Road, decision_parameters
 from device.hearing.thread import Hearing, Pupillage, gate_of, listening_on
 from device.installed import chosen, golden
 from device.installed.store import Store
-from device.machine import board
 from device.machine import position as gpsd
 from device.machine.notify import Notifier
 from device.panel import Panel
-from device.running import rehearsal
 from device.running.desk import Desk
-from device.running.reporting import Reporter, wall_now
+from device.running.memory import Memory, keep_standing, standing_before
+from device.running.rehearsal import Rehearsals
+from device.running.reporting import Reporter
+from device.running.watch import Watch
 from device.telling.evidence import evidence_of
 from device.telling.faults import Faults
 from device.telling.journal import Journal
 from device.telling.teller import Teller
-from device.voice import callbook
 from device.voice.call import Debounce
 from device.voice.callbook import CallBook
-from device.wearer import Wearer
 
 if TYPE_CHECKING:
     from device.telling.clip import ClipKeeper
@@ -53,12 +49,9 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 TURN_S = 0.1
-FRESH_S = 2.0  # a sound, and a step on it, must be younger for a ping of the watchdog
-STUCK_S = 5.0  # the listening thread comes round four times a second, whatever PortAudio does
 SLOW_LOOK_S = 10.0  # battery, supply and disk change slowly
 STOP_LISTENING_S = 0.5
 STOP_BROKER_S = 0.8  # with the above well under the two seconds that a stop may take
-TEST_ANSWER_S = 120.0  # a test alarm that no guardian's client has answered by then is a fault
 
 
 class Service:
@@ -72,7 +65,7 @@ class Service:
         self._lock = threading.RLock()
         self._calls: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._exit_code: int | None = None
-        self._guard = _guard(state)
+        self._memory = Memory(state)
         self._store = Store(state)
         self.control = ControlServer(Path(config.device.runtime_directory, control.SOCKET_NAME), self._answer)
         self.outbox = outboxes.from_config(config)
@@ -102,6 +95,17 @@ class Service:
             broker=self.broker,
             notifier=self._notifier,
         )
+        self.rehearsals = Rehearsals(config.test_alarm.weekly, self.outbox, self.faults, self.teller.tell)
+        self.watch = Watch(
+            config=config,
+            alarm=self.alarm,
+            faults=self.faults,
+            outbox=self.outbox,
+            panel=self.panel,
+            broker=self.broker,
+            notifier=self._notifier,
+            store=self._store,
+        )
         self.desk = Desk(
             config=config,
             outbox=self.outbox,
@@ -111,10 +115,7 @@ class Service:
             soon=self._soon,
         )
         self._debounce = Debounce()
-        self._pinged_at = self._looked_at = -float("inf")
-        self._looked_at_wall = time.time()
-        self._trial_open = True
-        self._tested: tuple[str, float] | None = None
+        self._looked_at = -float("inf")
 
     # --- the life of it ---------------------------------------------------------------------------------
 
@@ -138,7 +139,7 @@ class Service:
 
     def _start(self) -> None:
         with self._lock:
-            self._carry_out(self.alarm.start(time.monotonic(), self._standing_before()))
+            self._carry_out(self.alarm.start(time.monotonic(), standing_before(self.outbox)))
         self.faults.note("panel", "; ".join(self.panel.problems) or None)
         if self.outbox.set_aside:
             # Told, not a standing fault: the new file works, only what the old one held is lost.
@@ -152,7 +153,7 @@ class Service:
         except OutcryError as error:
             self.reporter.why_deaf = str(error)
             self.faults.note("hearing", str(error))
-        self.reporter.hearing = self.desk.hearing = self.hearing
+        self.reporter.hearing = self.desk.hearing = self.watch.hearing = self.hearing
         if self.gpsd:
             self.gpsd.start()
         if self.broker:
@@ -171,12 +172,14 @@ class Service:
             self.faults.note("model", f"{refused[0]}; {package.manifest.identity} is used")
         network = golden.open_network(package)
         road = Road(network, decision_parameters(package.manifest, self.config), gate_of(self.config.microphone))
-        pupil = Pupillage(lambda: self.alarm.mode == "armed", lambda grown: self._soon(lambda: self._grown(grown)))
+        pupil = Pupillage(
+            lambda: self.alarm.mode == "armed", lambda grown: self._soon(lambda: self._memory.grown(grown))
+        )
         return Hearing(
             listening_on(self.config.microphone),
             road,
             self._on_heard,
-            self._wearer_before(),
+            self._memory.wearer(),
             calls=self._calls_before(),
             on_call=self._on_call,
             pupil=pupil if self.config.wearer.learn else None,
@@ -184,21 +187,10 @@ class Service:
 
     def _calls_before(self) -> CallBook | None:
         try:
-            return callbook.load(Path(self.config.device.state_directory, callbook.FILE_NAME))
-        except MissingInputError:
-            return None
+            return self._memory.calls()
         except OutcryError as error:
             self.faults.note("call", str(error))
             return None
-
-    def _wearer_before(self) -> Wearer | None:
-        try:
-            return wearer.load(Path(self.config.device.state_directory, wearer.FILE_NAME))
-        except MissingInputError:
-            return None
-        except OutcryError as error:
-            _log.warning("%s", error)
-            return wearer.UNREADABLE
 
     def _made_broker(self) -> Broker | None:
         mqtt = self.config.mqtt
@@ -254,7 +246,7 @@ class Service:
             self._looked_at = now
             self._look_around(now)
         self.reporter.report(now)
-        self._ping(now)
+        self.watch.ping(now)
 
     def _act(self, enter: Callable[[float], list[Effect]]) -> None:
         """Enter the alarm, and carry out what comes of it."""
@@ -270,7 +262,7 @@ class Service:
             if self.clips and event.kind in ("alert", "sos") and not event.repeat:
                 self.clips.keep(event.id, time.monotonic())
         if effects:
-            self._keep_standing()
+            keep_standing(self.alarm.told_alert, self.outbox)
             self._listen_or_not()
             self.control.wake()
 
@@ -296,16 +288,6 @@ class Service:
         evidence = evidence_of(latest, road.network.package.manifest, road.decider.parameters.threshold)
         self._act(lambda at: self.alarm.call(at, evidence))
 
-    def _grown(self, grown: Wearer) -> None:
-        """Keep what was learned on; unless it was forgotten, or learned anew, meanwhile."""
-        path = Path(self.config.device.state_directory, wearer.FILE_NAME)
-        try:
-            before = wearer.load(path)
-            if (before.start or before.means) == grown.start:
-                wearer.save(grown, path)
-        except OutcryError as error:
-            _log.warning("what was learned of the wearer's voice is not kept: %s", error)
-
     def _listen_or_not(self) -> None:
         """Disarmed, the microphone is released."""
         if self.hearing:
@@ -317,77 +299,16 @@ class Service:
                 self.hearing.resume()
 
     def _supervise(self, now: float) -> None:
-        """End the process where its listening or its connection died; tell deafness and its end."""
-        if self.broker and not self.broker.alive:
-            _log.critical("the connection's thread ended: nobody would be told")
-            self._exit_code = OutcryError.code
-        hearing = self.hearing
-        if hearing is None:
-            return
-        if hearing.failure is not None or not hearing.alive:
-            failure = hearing.failure
-            self.faults.note("hearing", f"the listening thread ended: {failure}")
-            _log.critical("the listening thread ended: %s", failure, exc_info=failure)
-            self._exit_code = failure.code if isinstance(failure, OutcryError) else OutcryError.code
-        elif self._stuck(now):
-            self.faults.note("hearing", "the listening thread is stuck")
-        elif self.alarm.mode == "disarmed":
-            self.faults.note("hearing", None)
-        else:
-            report = hearing.report
-            if report.fault or "hearing" not in self.faults or report.state == "healthy":
-                words = report.words.removeprefix("hearing: ")
-                self.faults.note("hearing", words if report.fault else None)
-            if self._trial_open and report.state == "healthy":
-                self._trial_open = False
-                self._store.ready()
-
-    def _stuck(self, now: float) -> bool:
-        return self.hearing is not None and now - self.hearing.turned_at > STUCK_S
+        code = self.watch.supervise(now)
+        if code is not None:
+            self._exit_code = code
 
     def _look_around(self, now: float) -> None:
-        """What changes slowly: outbox, battery, supply; and the weekly test."""
-        self.outbox.retry()
-        self.faults.note("outbox", self.outbox.problem)
-        if self.hearing and self.hearing.calls_known != "none":
-            lost = self.hearing.calls_known == "does_not_fit"
-            self.faults.note("call", "enrolled with another model package: run `outcry enrol` again" if lost else None)
-        battery = board.battery()
-        low = battery is not None and not battery.charging and battery.charge < self.config.battery.warn_below
-        self.faults.note("battery", f"{battery.charge:.0%} left: charge it" if battery and low else None)
-        sagging = board.under_voltage()
-        self.faults.note("supply", "under-voltage: use a better supply or cable" if sagging else None)
-        before, self._looked_at_wall = self._looked_at_wall, time.time()
-        if board.clock_is_set() and rehearsal.is_due(self.config.test_alarm.weekly, before, self._looked_at_wall):
+        """What changes slowly; and the weekly test alarm."""
+        self.watch.look_around()
+        if self.rehearsals.is_due():
             self._test("the weekly time")
-        if self._tested and now - self._tested[1] > TEST_ANSWER_S:
-            self.faults.note("test alarm", "no guardian's client has answered it")
-            self._tested = (self._tested[0], float("inf"))  # an answer that comes late still proves it
-
-    # --- the watchdog -----------------------------------------------------------------------------------
-
-    def _ping(self, now: float) -> None:
-        """Feed the watchdog, if what we say of ourselves is true."""
-        wanted_s = self._notifier.watchdog_s
-        if wanted_s and now - self._pinged_at >= wanted_s / 4 and self.truthful(now):
-            self._pinged_at = now
-            self._notifier.tell("WATCHDOG=1")
-
-    def truthful(self, now: float) -> bool:
-        """Whether the declared mode is true: listening needs fresh sound and a step on it; the rest, a fault shown."""
-        if not self.panel.alive or self._stuck(now):
-            return False
-        if self.hearing is None:
-            return "hearing" in self.faults
-        if self.alarm.mode == "disarmed":
-            return True
-        report = self.hearing.report
-        if report.deaf:
-            return "hearing" in self.faults
-        if "starting" in report.reasons:
-            return True
-        stepped_at = self.hearing.stepped_at
-        return report.age_s < FRESH_S and stepped_at is not None and now - stepped_at < FRESH_S
+        self.rehearsals.look(now)
 
     # --- commands, receipts, tests ----------------------------------------------------------------------
 
@@ -404,12 +325,7 @@ class Service:
             self._act(lambda now: self.alarm.command(now, command, local=True))
 
     def _receipt(self, receipt: Receipt) -> None:
-        if self._tested and receipt.id == self._tested[0]:
-            self._tested = None
-            self.outbox.keep("last_proven", wall_now() or "")
-            self.faults.note("test alarm", None)
-            _log.info("the test alarm was received by %s", receipt.by or "a guardian")
-        else:
+        if not self.rehearsals.answered(receipt):
             self._act(lambda now: self.alarm.receipt(now, receipt))
 
     def _refused(self, words: str) -> None:
@@ -419,32 +335,8 @@ class Service:
         """A test alarm end to end; `last_proven` is set by a guardian's receipt."""
         if self.hearing is None:
             self.faults.note("test alarm", f"nothing listens: {self.reporter.why_deaf}")
-            return
-        try:
-            told = rehearsal.rehearse(self.hearing.road.network.package, by)
-        except OutcryError as error:
-            self.faults.note("test alarm", str(error))
-            return
-        self._tested = (told.id, time.monotonic())
-        self.teller.tell(told)
-
-    # --- what outlives a restart ------------------------------------------------------------------------
-
-    def _keep_standing(self) -> None:
-        """Note the alert that stands: only a person ends it, so it stands again after a restart."""
-        standing = self.alarm.told_alert
-        self.outbox.keep("standing", msgspec.json.encode(standing).decode() if standing else "")
-
-    def _standing_before(self) -> Standing | None:
-        kept = self.outbox.kept("standing")
-        if kept:
-            try:
-                return msgspec.json.decode(kept, type=Standing)
-            except msgspec.MsgspecError as error:
-                _log.error("what was noted of the standing alert can't be read: %s", error)
-        # Killed between the alert's row and this note: the row tells.
-        latest = self.outbox.latest_alert()
-        return Standing(latest) if latest else None
+        else:
+            self.rehearsals.hold(self.hearing.road.network.package, by)
 
 
 def _made_clips(config: Config) -> "ClipKeeper | None":
@@ -454,24 +346,6 @@ def _made_clips(config: Config) -> "ClipKeeper | None":
     from device.telling import clip
 
     return clip.from_config(config)
-
-
-def _guard(state: Path) -> object:
-    """Hold the state directory for this process alone. Raises UsageError where another one runs."""
-    try:
-        state.mkdir(parents=True, exist_ok=True, mode=0o700)
-        file = (state / "lock").open("w")
-    except OSError as error:
-        _log.error("the state directory %s can't be written (%s): nothing outlives a restart", state, error)
-        return None
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        file.close()
-        raise UsageError(
-            f"another outcry runs with the state directory {state}; stop it, or set device.state_directory"
-        ) from None
-    return file
 
 
 def run(config: Config) -> int:

@@ -1,6 +1,8 @@
-"""What `outcry run` does beside hearing and telling. From top to bottom:
+"""What `service.py` stands on. From top to bottom:
 
 desk        what commands on this machine ask of the running service
+rehearsal   the test alarm: asked for or weekly, and whether somebody answers
 reporting   the state for panel, `/state`, `/level`, meters and systemd
-rehearsal   the test alarm
+watch       whether it does what it says: lost threads, deafness, supply, watchdog
+memory      what it finds again after a restart: standing alert, wearer, calls
 """

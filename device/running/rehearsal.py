@@ -4,7 +4,9 @@ It passes features, network, decision, alarm, outbox and broker; a guardian's re
 `last_proven`. The microphone itself is watched all the time by liveness.
 """
 
+import logging
 import time
+from collections.abc import Callable
 from dataclasses import replace
 
 import msgspec
@@ -12,16 +14,66 @@ import msgspec
 from device.alarm import Alarm
 from device.audio import SAMPLE_RATE, Chunk
 from device.decision import DecisionParameters
-from device.errors import BadDataError
-from device.events import Told
+from device.errors import BadDataError, OutcryError
+from device.events import Receipt, Told
 from device.hearing.road import Road
 from device.installed import golden
+from device.machine import board
+from device.outbox import Outbox
 from device.package import Package
+from device.running.reporting import wall_now
 from device.settings.sections import AlarmSection
 from device.telling.evidence import evidence_of
+from device.telling.faults import Faults
 
+_log = logging.getLogger(__name__)
+
+ANSWER_S = 120.0  # a test alarm that no guardian's client has answered by then is a fault
 _CHUNK_SAMPLES = 1600
 _DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+
+
+class Rehearsals:
+    """The service's test alarms: when one is due, and whether a guardian's client has answered it."""
+
+    def __init__(self, weekly: str, outbox: Outbox, faults: Faults, tell: Callable[[Told], object]) -> None:
+        self._weekly = weekly
+        self._outbox = outbox
+        self._faults = faults
+        self._tell = tell
+        self._looked_at_unix_s = time.time()
+        self._open: tuple[str, float] | None = None
+
+    def is_due(self) -> bool:
+        """Whether the weekly time has come since this was asked last; never while the clock is not set."""
+        before, self._looked_at_unix_s = self._looked_at_unix_s, time.time()
+        return board.clock_is_set() and is_due(self._weekly, before, self._looked_at_unix_s)
+
+    def hold(self, package: Package, by: str) -> None:
+        """Send one out; where it gets stuck, that is a fault."""
+        try:
+            told = rehearse(package, by)
+        except OutcryError as error:
+            self._faults.note("test alarm", str(error))
+            return
+        self._open = (told.id, time.monotonic())
+        self._tell(told)
+
+    def answered(self, receipt: Receipt) -> bool:
+        """Whether this receipt is for the test alarm, which it proves."""
+        if self._open is None or receipt.id != self._open[0]:
+            return False
+        self._open = None
+        self._outbox.keep("last_proven", wall_now() or "")
+        self._faults.note("test alarm", None)
+        _log.info("the test alarm was received by %s", receipt.by or "a guardian")
+        return True
+
+    def look(self, now: float) -> None:
+        """Tell where nobody has answered in time; an answer that comes late still proves it."""
+        if self._open and now - self._open[1] > ANSWER_S:
+            self._faults.note("test alarm", "no guardian's client has answered it")
+            self._open = (self._open[0], float("inf"))
 
 
 def rehearse(package: Package, by: str) -> Told:

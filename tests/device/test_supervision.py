@@ -12,7 +12,6 @@ from gpiozero import Device
 from gpiozero.pins.mock import MockFactory
 from nacl.public import PrivateKey, SealedBox
 
-from device import service
 from device.audio import Chunk
 from device.config import Config
 from device.errors import SoundHangError
@@ -20,7 +19,10 @@ from device.events import Command, Receipt
 from device.installed import chosen
 from device.liveness import HearingReport
 from device.machine import board
-from device.service import FRESH_S, STUCK_S, TEST_ANSWER_S, Service
+from device.running import rehearsal
+from device.running.rehearsal import ANSWER_S
+from device.running.watch import FRESH_S, STUCK_S
+from device.service import Service
 from device.settings.sections import DeviceSection, ModelSection, MqttSection, PrivacySection, TestAlarmSection
 
 
@@ -87,7 +89,7 @@ class Ear:
 
 
 def listening(one: Service, **how: object) -> Service:
-    one.hearing = one.reporter.hearing = Ear(time.monotonic(), **how)
+    one.hearing = one.reporter.hearing = one.watch.hearing = Ear(time.monotonic(), **how)
     return one
 
 
@@ -102,7 +104,7 @@ def test_a_quiet_room_is_fed(made):
     # The gate answers for silence, so steps go on; zeros would be a fault of their own.
     one, now = listening(made()), time.monotonic()
     one._supervise(now)
-    assert one.truthful(now)
+    assert one.watch.truthful(now)
 
 
 def test_disarmed_is_fed_and_has_released_the_microphone(made):
@@ -111,19 +113,19 @@ def test_disarmed_is_fed_and_has_released_the_microphone(made):
     now = time.monotonic()
     one._supervise(now)
     assert one.hearing.paused
-    assert one.truthful(now)
+    assert one.watch.truthful(now)
 
 
 def test_armed_with_the_microphone_released_is_not_fed(made):
     one = listening(made(), age_s=900.0, stepped_at=1.0, state="suspect", reasons=("released",))
-    assert not one.truthful(time.monotonic()), "whoever pauses owes the resume"
+    assert not one.watch.truthful(time.monotonic()), "whoever pauses owes the resume"
 
 
 def test_a_missing_microphone_is_fed_once_the_fault_is_told(made):
     one, now = listening(made(), state="failed", reasons=("missing",), age_s=900.0, stepped_at=1.0), time.monotonic()
-    assert not one.truthful(now), "deaf, and nobody was told yet"
+    assert not one.watch.truthful(now), "deaf, and nobody was told yet"
     one._supervise(now)
-    assert one.truthful(now)
+    assert one.watch.truthful(now)
     assert ("fault", "event") in queued(one)
     assert one._exit_code is None
 
@@ -132,20 +134,20 @@ def test_a_stuck_listening_thread_is_not_fed(made):
     now = time.monotonic()
     one = listening(made(), turned_at=now - STUCK_S - 1)
     one._supervise(now)
-    assert not one.truthful(now)
+    assert not one.watch.truthful(now)
     assert "hearing" in one.faults
     # Not even disarmed: a thread that is stuck could not listen again.
     one.alarm.mode = "disarmed"
-    assert not one.truthful(now)
+    assert not one.watch.truthful(now)
 
 
 def test_a_network_that_no_longer_steps_is_not_fed(made):
     now = time.monotonic()
-    assert not listening(made(), stepped_at=now - FRESH_S - 1).truthful(now)
+    assert not listening(made(), stepped_at=now - FRESH_S - 1).watch.truthful(now)
 
 
 def test_stale_audio_that_nobody_noticed_is_not_fed(made):
-    assert not listening(made(), age_s=FRESH_S + 1).truthful(time.monotonic())
+    assert not listening(made(), age_s=FRESH_S + 1).watch.truthful(time.monotonic())
 
 
 @pytest.mark.parametrize(("failure", "code"), [(None, 70), (ValueError("broken"), 70), (SoundHangError("hangs"), 69)])
@@ -170,8 +172,8 @@ def weekly(one: Service, monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.setattr(board, "clock_is_set", lambda: True)
     noon = time.mktime((2026, 11, 22, 12, 0, 0, 0, 0, -1))  # a Sunday
     clock = SimpleNamespace(**{name: getattr(time, name) for name in ("monotonic", "localtime")})
-    monkeypatch.setattr(service, "time", clock)
-    one._looked_at_wall, clock.time = noon - 20, lambda: noon - 10
+    monkeypatch.setattr(rehearsal, "time", clock)
+    one.rehearsals._looked_at_unix_s, clock.time = noon - 20, lambda: noon - 10
     one._look_around(time.monotonic())
     assert queued(one) == []
     clock.time = lambda: noon + 1
@@ -189,14 +191,14 @@ def test_the_weekly_test_alarm_runs_and_a_receipt_proves_it(made, monkeypatch):
     one._receipt(Receipt(id=identity, kind="received", by="ada's phone"))
     assert one.reporter.state().last_proven
     assert one.alarm.mode == "armed"
-    one._look_around(time.monotonic() + TEST_ANSWER_S + 1)
+    one._look_around(time.monotonic() + ANSWER_S + 1)
     assert "test alarm" not in one.faults
 
 
 def test_a_weekly_test_alarm_that_no_client_answers_is_a_fault(made, monkeypatch):
     one = listening(made(test_alarm=TestAlarmSection(weekly="sun 12:00")))
     identity = weekly(one, monkeypatch)
-    one._look_around(time.monotonic() + TEST_ANSWER_S + 1)
+    one._look_around(time.monotonic() + ANSWER_S + 1)
     assert one.faults.words() == ["test alarm: no guardian's client has answered it"]
     assert one.reporter.state().last_proven is None
     # Late, for the broker was away meanwhile.
@@ -214,7 +216,7 @@ def test_sos_goes_out_without_model_microphone_and_broker(made, pins, tmp_path):
     state = one.reporter.state()
     assert (state.hearing, state.model) == ("failed", None)
     assert "hearing" in one.faults
-    assert one.truthful(time.monotonic())
+    assert one.watch.truthful(time.monotonic())
     pins.pin(27).drive_low()
     deadline = time.monotonic() + 10
     while one.alarm.mode != "alert" and time.monotonic() < deadline:
