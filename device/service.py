@@ -23,7 +23,7 @@ from device.broker import Broker
 from device.config import Config
 from device.control import Client, ControlServer
 from device.errors import OutcryError
-from device.events import Command, Effect, Note, Receipt, Told
+from device.events import NOTHING_HEARD, Command, Effect, Evidence, Note, Receipt, Told
 from device.hearing.road import Heard, Road, decision_parameters
 from device.hearing.thread import Hearing, Pupillage, gate_of, listening_on
 from device.installed import chosen, golden
@@ -33,6 +33,7 @@ from device.machine.notify import Notifier
 from device.panel import Panel
 from device.running.desk import Desk
 from device.running.memory import Memory, keep_standing, standing_before
+from device.running.parts import Parts
 from device.running.rehearsal import Rehearsals
 from device.running.reporting import Reporter
 from device.running.watch import Watch
@@ -60,7 +61,6 @@ class Service:
     def __init__(self, config: Config, notifier: Notifier | None = None) -> None:
         state = Path(config.device.state_directory)
         self.config = config
-        self.hearing: Hearing | None = None
         self._notifier = notifier or Notifier()
         self._lock = threading.RLock()
         self._calls: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
@@ -86,36 +86,18 @@ class Service:
         self.alarm = Alarm(
             config.alarm, has_button=self.panel.has_button, guardians_known=bool(config.mqtt.guardian_keys)
         )
-        self.reporter = Reporter(
-            config=config,
-            alarm=self.alarm,
-            faults=self.faults,
-            outbox=self.outbox,
-            panel=self.panel,
-            broker=self.broker,
-            notifier=self._notifier,
-        )
+        self.parts = Parts(config, self.alarm, self.faults, self.outbox, self.panel, self.broker, self._notifier)
+        self.reporter = Reporter(self.parts)
+        self.watch = Watch(self.parts, self._store)
+        self.desk = Desk(self.parts, self.reporter, obey=self._obey_local, soon=self._soon)
         self.rehearsals = Rehearsals(config.test_alarm.weekly, self.outbox, self.faults, self.teller.tell)
-        self.watch = Watch(
-            config=config,
-            alarm=self.alarm,
-            faults=self.faults,
-            outbox=self.outbox,
-            panel=self.panel,
-            broker=self.broker,
-            notifier=self._notifier,
-            store=self._store,
-        )
-        self.desk = Desk(
-            config=config,
-            outbox=self.outbox,
-            faults=self.faults,
-            reporter=self.reporter,
-            obey=self._obey_local,
-            soon=self._soon,
-        )
         self._debounce = Debounce()
         self._looked_at = -float("inf")
+
+    @property
+    def hearing(self) -> Hearing | None:
+        """The listening thread; None where no package passes."""
+        return self.parts.hearing
 
     # --- the life of it ---------------------------------------------------------------------------------
 
@@ -149,11 +131,10 @@ class Service:
         if failed:
             self.faults.note("model", f"{failed} did not become ready; the one before is in force again")
         try:
-            self.hearing = self._made_hearing()
+            self.parts.hearing = self._made_hearing()
         except OutcryError as error:
-            self.reporter.why_deaf = str(error)
+            self.parts.why_deaf = str(error)
             self.faults.note("hearing", str(error))
-        self.reporter.hearing = self.desk.hearing = self.watch.hearing = self.hearing
         if self.gpsd:
             self.gpsd.start()
         if self.broker:
@@ -268,11 +249,7 @@ class Service:
 
     def _on_heard(self, heard: Heard) -> None:
         """A step of the road; in the listening thread."""
-        if self.hearing is None:
-            return
-        road = self.hearing.road
-        evidence = evidence_of(heard, road.network.package.manifest, road.decider.parameters.threshold)
-        self._act(lambda now: self.alarm.on_decision(now, heard.decision, evidence))
+        self._act(lambda now: self.alarm.on_decision(now, heard.decision, self._evidence(heard)))
 
     def _on_call(self, now: float, name: str) -> None:
         """The wearer's own call was heard; in the listening thread."""
@@ -280,13 +257,13 @@ class Service:
             if not self._debounce.heeds(now, alerting=self.alarm.mode == "alert"):
                 return
         _log.warning("the wearer's call %r was heard", name)
-        latest = self.hearing.latest if self.hearing else None
-        if self.hearing is None or latest is None:
-            self._act(self.alarm.call)
-            return
+        self._act(lambda at: self.alarm.call(at, self._evidence(self.hearing.latest if self.hearing else None)))
+
+    def _evidence(self, heard: Heard | None) -> Evidence:
+        if self.hearing is None or heard is None:
+            return NOTHING_HEARD
         road = self.hearing.road
-        evidence = evidence_of(latest, road.network.package.manifest, road.decider.parameters.threshold)
-        self._act(lambda at: self.alarm.call(at, evidence))
+        return evidence_of(heard, road.network.package.manifest, road.decider.parameters.threshold)
 
     def _listen_or_not(self) -> None:
         """Disarmed, the microphone is released."""
@@ -334,7 +311,7 @@ class Service:
     def _test(self, by: str) -> None:
         """A test alarm end to end; `last_proven` is set by a guardian's receipt."""
         if self.hearing is None:
-            self.faults.note("test alarm", f"nothing listens: {self.reporter.why_deaf}")
+            self.faults.note("test alarm", f"nothing listens: {self.parts.why_deaf}")
         else:
             self.rehearsals.hold(self.hearing.road.network.package, by)
 

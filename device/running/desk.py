@@ -8,14 +8,12 @@ import msgspec
 from device import calibration, enrol, forgetting
 from device.audio import Chunk
 from device.calibration import Pupil
-from device.config import Config
 from device.control import Client, Message
 from device.errors import OutcryError, UsageError
 from device.events import Command
 from device.hearing.thread import Hearing
-from device.outbox import Outbox
+from device.running.parts import Parts
 from device.running.reporting import Reporter
-from device.telling.faults import Faults
 
 
 class _Ask(msgspec.Struct, frozen=True):
@@ -32,18 +30,13 @@ class Desk:
 
     def __init__(
         self,
-        *,
-        config: Config,
-        outbox: Outbox,
-        faults: Faults,
+        parts: Parts,
         reporter: Reporter,
+        *,
         obey: Callable[[Command], None],
         soon: Callable[[Callable[[], None]], None],
     ) -> None:
-        self.hearing: Hearing | None = None
-        self._config = config
-        self._outbox = outbox
-        self._faults = faults
+        self._parts = parts
         self._reporter = reporter
         self._obey = obey
         self._soon = soon
@@ -57,7 +50,7 @@ class Desk:
         match ask.do:
             case "state":
                 state = msgspec.to_builtins(self._reporter.state())
-                client.end({"state": state, "faults": self._faults.words()})
+                client.end({"state": state, "faults": self._parts.faults.words()})
             case "listen":
                 self._heard_by()
                 self._reporter.watch(client)
@@ -66,11 +59,11 @@ class Desk:
             case "enrol" if ask.name:
                 self._enrol(ask.name, client)
             case "forget":
-                said = forgetting.erase(Path(self._config.device.state_directory), self._outbox)
-                if self.hearing:
-                    self.hearing.knows(None)
-                    self.hearing.heeds(None)
-                self._faults.note("call", None)
+                said = forgetting.erase(Path(self._parts.config.device.state_directory), self._parts.outbox)
+                if self._parts.hearing:
+                    self._parts.hearing.knows(None)
+                    self._parts.hearing.heeds(None)
+                self._parts.faults.note("call", None)
                 client.end({"said": said})
             case "command" if ask.command is not None:
                 self._obey(ask.command)
@@ -79,9 +72,9 @@ class Desk:
                 raise UsageError(f"the service knows no request {other!r}; is it of another version?")
 
     def _heard_by(self) -> Hearing:
-        if self.hearing is None:
-            raise OutcryError(f"the service does not listen: {self._reporter.why_deaf}")
-        return self.hearing
+        if self._parts.hearing is None:
+            raise OutcryError(f"the service does not listen: {self._parts.why_deaf}")
+        return self._parts.hearing
 
     def _calibrate(self, seconds: float, client: Client) -> None:
         """Learn from what the service hears meanwhile; it goes on listening for danger."""
@@ -104,7 +97,7 @@ class Desk:
         try:
             view = hearing.road.network.package.manifest.view
             learned = pupil.wearer(view, hearing.microphone_name)
-            path = calibration.keep(learned, self._config, None)
+            path = calibration.keep(learned, self._parts.config, None)
         except OutcryError as error:
             client.end({"error": str(error), "code": error.code})
             return
@@ -142,10 +135,10 @@ class Desk:
         microphone = hearing.microphone_name
         try:
             call = collector.call(name)
-            book, path = enrol.keep(call, self._config, None, microphone)
+            book, path = enrol.keep(call, self._parts.config, None, microphone)
         except OutcryError as error:
             client.end({"error": str(error), "code": error.code})
             return
         hearing.heeds(book)
-        self._faults.note("call", None)
+        self._parts.faults.note("call", None)
         client.end({"call": msgspec.to_builtins(call), "microphone": microphone, "path": str(path)})

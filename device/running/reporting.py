@@ -5,19 +5,12 @@ import time
 import msgspec
 
 from device import __version__, events
-from device.alarm import Alarm
-from device.broker import Broker
-from device.config import Config
 from device.control import Client
 from device.events import State
-from device.hearing.thread import Hearing
 from device.machine import board
-from device.machine.notify import Notifier
-from device.outbox import Outbox
-from device.panel import Panel
+from device.running.parts import Parts
 from device.signals.rhythms import pattern_of
 from device.telling.evidence import level_of
-from device.telling.faults import Faults
 
 READINGS_EVERY_S = 0.1
 LEVEL_EVERY_S = 1.0
@@ -31,27 +24,8 @@ def wall_now() -> str | None:
 class Reporter:
     """Shows the state wherever somebody looks; called by the main thread with each of its turns."""
 
-    def __init__(
-        self,
-        *,
-        config: Config,
-        alarm: Alarm,
-        faults: Faults,
-        outbox: Outbox,
-        panel: Panel,
-        broker: Broker | None,
-        notifier: Notifier,
-    ) -> None:
-        self.hearing: Hearing | None = None
-        self.why_deaf: str | None = None
-        """Why there is no hearing at all: no package that passes."""
-        self._config = config
-        self._alarm = alarm
-        self._faults = faults
-        self._outbox = outbox
-        self._panel = panel
-        self._broker = broker
-        self._notifier = notifier
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
         self._watchers: list[Client] = []
         self._published: State | None = None
         self._published_at = self._read_at = self._levelled_at = -float("inf")
@@ -71,37 +45,37 @@ class Reporter:
             self._read_out(now, state)
 
     def _show(self) -> None:
-        standing = self._alarm.standing
-        self._panel.show(
+        standing = self._parts.alarm.standing
+        self._parts.panel.show(
             pattern_of(
-                self._alarm.looks,
-                delivered=standing is not None and self._outbox.status(standing.id) != "queued",
+                self._parts.alarm.looks,
+                delivered=standing is not None and self._parts.outbox.status(standing.id) != "queued",
                 received=standing is not None and standing.received,
-                fault=bool(self._faults),
-                asked=self._alarm.asked is not None,
+                fault=bool(self._parts.faults),
+                asked=self._parts.alarm.asked is not None,
             )
         )
 
     def state(self) -> State:
         """What the device is just now."""
-        report = self.hearing.report if self.hearing else None
+        report = self._parts.hearing.report if self._parts.hearing else None
         battery = board.battery()
         return State(
-            device=self._config.device.name,
-            mode=self._alarm.public_mode,
-            armed=self._alarm.mode != "disarmed",
+            device=self._parts.config.device.name,
+            mode=self._parts.alarm.public_mode,
+            armed=self._parts.alarm.mode != "disarmed",
             hearing=report.state if report else "failed",
-            hearing_reason=(report.words if report.reasons else None) if report else self.why_deaf,
+            hearing_reason=(report.words if report.reasons else None) if report else self._parts.why_deaf,
             audio_age_s=round(report.age_s, 1) if report else None,
             level_dbfs=None if report is None or report.level_dbfs is None else round(report.level_dbfs, 1),
             version=__version__,
             since=self._since,
-            outbox_depth=self._outbox.depth,
-            outbox=self._outbox.place,
-            last_proven=self._outbox.kept("last_proven") or None,
+            outbox_depth=self._parts.outbox.depth,
+            outbox=self._parts.outbox.place,
+            last_proven=self._parts.outbox.kept("last_proven") or None,
             battery=battery.charge if battery else None,
-            model=self.hearing.road.network.package.manifest.identity if self.hearing else None,
-            wearer=self.hearing.wearer_known if self.hearing else "none",
+            model=self._parts.hearing.road.network.package.manifest.identity if self._parts.hearing else None,
+            wearer=self._parts.hearing.wearer_known if self._parts.hearing else "none",
             throttled=board.throttled(),
         )
 
@@ -112,26 +86,28 @@ class Reporter:
         if changed:
             self._since = wall_now()
             state = msgspec.structs.replace(state, since=self._since)
-            self._notifier.status("; ".join([f"{state.mode}, hearing {state.hearing}", *self._faults.words()]))
-        if changed or now - self._published_at >= self._config.mqtt.state_every_s:
+            self._parts.notifier.status(
+                "; ".join([f"{state.mode}, hearing {state.hearing}", *self._parts.faults.words()])
+            )
+        if changed or now - self._published_at >= self._parts.config.mqtt.state_every_s:
             self._published, self._published_at = state, now
-            if self._broker:
-                self._broker.publish_state(state)
+            if self._parts.broker:
+                self._parts.broker.publish_state(state)
 
     def _read_out(self, now: float, state: State) -> None:
         """Hand the latest reading to meters that watch, and once a second to `/level`."""
-        heard = self.hearing.latest if self.hearing else None
-        if heard is None or self.hearing is None:
+        heard = self._parts.hearing.latest if self._parts.hearing else None
+        if heard is None or self._parts.hearing is None:
             return
-        road = self.hearing.road
+        road = self._parts.hearing.road
         threshold = road.decider.parameters.threshold
         level = level_of(heard, road.network.package.manifest, threshold, state.mode, state.hearing)
         self._watchers = [client for client in self._watchers if not client.ending]
         for client in self._watchers:
             client.send(msgspec.to_builtins(level))
-        if self._broker and now - self._levelled_at >= LEVEL_EVERY_S:
+        if self._parts.broker and now - self._levelled_at >= LEVEL_EVERY_S:
             self._levelled_at = now
-            self._broker.publish_level(level.danger, level.emotions)
+            self._parts.broker.publish_level(level.danger, level.emotions)
 
 
 def _core(state: State) -> State:

@@ -89,7 +89,7 @@ class Ear:
 
 
 def listening(one: Service, **how: object) -> Service:
-    one.hearing = one.reporter.hearing = one.watch.hearing = Ear(time.monotonic(), **how)
+    one.parts.hearing = Ear(time.monotonic(), **how)
     return one
 
 
