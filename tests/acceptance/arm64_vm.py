@@ -123,7 +123,7 @@ def install(root: Path, wheelhouse: Path, recording: Path, cpuinfo: Path) -> Non
         (wants / unit).unlink(missing_ok=True)  # the scenario starts them
     (root / "etc/modules-load.d/outcry.conf").write_text("\n".join(MODULES) + "\n")
     (root / "etc/fstab").write_text("/dev/vda /var/lib/outcry ext4 noatime 0 0\n")
-    (root / "etc/mosquitto/conf.d/open.conf").write_text("listener 1883 127.0.0.1\nallow_anonymous true\n")
+    (root / "etc/mosquitto/conf.d/open.conf").write_text("listener 1883\nallow_anonymous true\n")
     (root / "etc/hosts").write_text("127.0.0.1 localhost\n")
     # The rule for USB cards, let loose on snd-aloop, which is none.
     rules = root / "etc/udev/rules.d/60-outcry.rules"
@@ -269,6 +269,11 @@ def main() -> int:
     again.watch()
     lost = set(alerts(pulled.logged)) - set(alerts(again.alerts))
     held["an alert was in the journal when the power went"] = bool(alerts(pulled.logged))
+    held["a broker anywhere is reached"] = again.facts.get("anywhere", "").startswith("Connected")
+    held["with the drop-in it is not"] = "203.0.113.1" in again.facts.get("narrowed", "Connected") and not again.facts[
+        "narrowed"
+    ].startswith("Connected")
+    held["but one on this machine is"] = again.facts.get("narrowed-local", "").startswith("Connected")
     held["the same alert reached a subscriber afterwards"] = bool(pulled.logged) and not lost
     for fact, holds in held.items():
         print(f"{'ok  ' if holds else 'FAIL'} {fact}")
