@@ -1,14 +1,15 @@
-"""A bare Debian 12 gets outcry the two ways a person would: over the network, and from a wheelhouse without any.
+"""A bare Debian gets outcry the ways a person would: over the network, and from a wheelhouse without any.
 
-    sudo python tests/acceptance/fresh_install.py
+    sudo python tests/acceptance/fresh_install.py [online12] [online13] [offline]
 
-Both are booted containers with systemd in which neither PortAudio nor pip nor anything of outcry's was installed.
+All are booted containers with systemd in which neither PortAudio nor pip nor anything of outcry's was installed.
 
-* *online*: a clone of this repository's last commit; `systemd/install.sh` fetches from Debian and from PyPI.
-* *offline*: `systemd/wheelhouse.sh --debs --key` on this machine, which must run Debian 12 too (with current lists:
-  apt-get update); the container has no network; packages, wheels and signature come out of the wheelhouse.
+* *online12*, *online13* (Debian 12 and 13): a clone of this repository's last commit; `systemd/install.sh` fetches
+  from Debian and from PyPI.
+* *offline* (Debian 12): `systemd/wheelhouse.sh --debs --key` on this machine, which must run Debian 12 too (apt-get
+  update was run); the container has no network; packages, wheels and signature come out of the wheelhouse.
 
-Needs root, network, mmdebstrap, systemd-container, git. Prints one line a fact; 0 only if both services became ready.
+Needs root, network, mmdebstrap, systemd-container, git. Prints one line a fact; 0 only if each service became ready.
 """
 
 import os
@@ -17,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 
 TREE = Path(__file__).resolve().parents[2]
@@ -49,9 +51,9 @@ def installed(debian: Debian, *command: str) -> bool:
     return done.returncode == 0 and state == "active"
 
 
-def online(base: Path, work: Path) -> bool:
+def online(work: Path, release: int) -> bool:
     """From a clone, over the network."""
-    with overlay([base], work / "online", network=True) as debian:
+    with overlay([base_root("bare", BARE, release)], work / f"online{release}", network=True) as debian:
         subprocess.run(["git", "clone", "-q", "--depth=1", f"file://{TREE}", debian.path / "root/outcry"], check=True)
         for file in ("etc/resolv.conf", AUTHORITIES):
             (debian.path / file).unlink(missing_ok=True)
@@ -60,7 +62,7 @@ def online(base: Path, work: Path) -> bool:
         return installed(debian, "/root/outcry/systemd/install.sh")
 
 
-def offline(base: Path, work: Path) -> bool:
+def offline(work: Path) -> bool:
     """From a signed wheelhouse with Debian's packages, without network."""
     private, public = releases.make_key(work, "release")
     began = time.monotonic()
@@ -69,7 +71,7 @@ def offline(base: Path, work: Path) -> bool:
     if done.returncode != 0:
         return False
     print(f"  {len(list((work / 'wheelhouse/debs').iterdir()))} Debian packages in it")
-    with overlay([base], work / "offline") as debian:
+    with overlay([base_root("bare", BARE)], work / "offline") as debian:
         releases.bring(debian.path, work / "wheelhouse")
         shutil.copy(public, debian.path / "root/release.pub.pem")
         debian.boot()
@@ -77,17 +79,16 @@ def offline(base: Path, work: Path) -> bool:
 
 
 def main() -> int:
-    """Run both; return the exit code."""
+    """Run those named, else all; return the exit code."""
     if reason := unusable():
         print(f"fresh_install.py {reason}", file=sys.stderr)
         return 2
-    ways = {"online": online, "offline": offline}
+    ways = {"online12": partial(online, release=12), "online13": partial(online, release=13), "offline": offline}
     worked = True
     with tempfile.TemporaryDirectory(prefix="outcry-fresh-", dir=os.environ.get("OUTCRY_SCRATCH")) as folder:
-        base = base_root("bare", BARE)
         for name in sys.argv[1:] or ways:
             print(name, flush=True)
-            holds = ways[name](base, Path(folder))
+            holds = ways[name](Path(folder))
             print(f"{'ok  ' if holds else 'FAIL'} {name}", flush=True)
             worked = worked and holds
     return 0 if worked else 70

@@ -20,6 +20,7 @@ PACKAGES = (
     "mosquitto,mosquitto-clients,sqlite3,pulseaudio,python3-venv,python3-pyaudio"
 )
 CONTAINER = ["systemd-nspawn", "--quiet", "--register=no", "--keep-unit"]
+SUITES = {12: "bookworm", 13: "trixie"}
 BOOT_LIMIT_S = 180  # a second on an idle machine
 
 
@@ -33,20 +34,20 @@ def unusable() -> str | None:
     return None
 
 
-def base_root(kind: str = "", packages: str = PACKAGES) -> Path:
-    """Return the cached Debian 12 of this machine's architecture, built on first use (half a minute).
+def base_root(kind: str = "", packages: str = PACKAGES, release: int = 12) -> Path:
+    """Return the cached Debian of this machine's architecture, built on first use (half a minute).
 
     `kind` names one with other packages.
     """
     architecture = subprocess.run(
         ["dpkg", "--print-architecture"], check=True, capture_output=True, text=True
     ).stdout.strip()
-    root = CACHE / f"debian12-{architecture}{kind and '-'}{kind}"
+    root = CACHE / f"debian{release}-{architecture}{kind and '-'}{kind}"
     if not root.exists():
         CACHE.mkdir(parents=True, exist_ok=True)
-        fresh = CACHE / f"debian12.{os.getpid()}"
+        fresh = CACHE / f"debian{release}.{os.getpid()}"
         subprocess.run(
-            ["mmdebstrap", "--quiet", "--variant=minbase", f"--include={packages}", "bookworm", str(fresh)],
+            ["mmdebstrap", "--quiet", "--variant=minbase", f"--include={packages}", SUITES[release], str(fresh)],
             check=True,
         )
         (fresh / "etc/hosts").write_text("127.0.0.1 localhost\n::1 localhost\n")
