@@ -9,7 +9,7 @@ from typing import NoReturn
 
 import click
 
-from device.commands import ending
+from device.command_line import ending
 from device.errors import BadDataError
 
 # TensorFlow's greetings are no news for whoever builds a package.

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from device import package
-from device.installed import golden
+from device.installed_models import golden
 from device.network import Network
 
 _STREAM_FRAMES = 6000

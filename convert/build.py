@@ -159,7 +159,7 @@ def _fill(folder: Path, run: RunFolder, manifest: Manifest, quantised: Quantised
 
 
 def _posteriors(package: Package) -> dict[str, NDArray[np.generic]]:
-    from device.installed.golden import hear
+    from device.installed_models.golden import hear
 
     found: dict[str, NDArray[np.generic]] = {}
     for kernels in KERNELS:

@@ -21,7 +21,7 @@ from device.audio import SAMPLE_RATE, Chunk, read_samples
 from device.config import Config
 from device.errors import OutcryError
 from device.hearing.road import Road, decision_parameters
-from device.installed import chosen
+from device.installed_models import chosen
 from device.network import Network
 
 CHUNK_SAMPLES = 1600  # 100 ms, as the budgets have it

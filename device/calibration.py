@@ -11,14 +11,13 @@ import msgspec
 from device import control, wearer
 from device.audio import Chunk, read_samples
 from device.config import Config
-from device.errors import MissingInputError, OutcryError
+from device.errors import OutcryError
 from device.features import FeatureStream, features
-from device.hearing.thread import READ_TIMEOUT_S, listening_on
-from device.installed import chosen
+from device.hearing import alone
+from device.installed_models import chosen
+from device.machine import files
 from device.view import ViewParameters
 from device.wearer import Learner, Wearer
-
-MICROPHONE_PATIENCE_S = 5.0
 
 
 def view_in_force(config: Config, model_directory: Path | None) -> ViewParameters:
@@ -70,7 +69,9 @@ def from_microphone(config: Config, view: ViewParameters, seconds: float, output
     socket = Path(config.device.runtime_directory, control.SOCKET_NAME)
     answers = control.ask(socket, {"do": "calibrate", "seconds": seconds}, seconds + 30)
     if answers is None:
-        learned = _listened(config, view, seconds)
+        pupil = Pupil(seconds)
+        microphone = alone.learn(config.microphone, pupil.push, lambda: pupil.done)
+        learned = pupil.wearer(view, microphone)
         return learned, keep(learned, config, output)
     answer = next(answers, None)
     if answer is None:
@@ -81,32 +82,9 @@ def from_microphone(config: Config, view: ViewParameters, seconds: float, output
     return learned, output or Path(str(answer["path"]))
 
 
-def _listened(config: Config, view: ViewParameters, seconds: float) -> Wearer:
-    listening = listening_on(config.microphone)
-    listening.microphone.open()
-    pupil = Pupil(seconds)
-    silent_s = 0.0
-    try:
-        while not pupil.done:
-            chunk = listening.read(READ_TIMEOUT_S)
-            silent_s = 0.0 if chunk is not None else silent_s + READ_TIMEOUT_S
-            if silent_s > MICROPHONE_PATIENCE_S:
-                raise MissingInputError(f"no sound for {silent_s:g} s: {listening.report.words}")
-            if chunk is not None:
-                pupil.push(chunk)
-        info = listening.microphone.info
-        return pupil.wearer(view, info.name if info else "")
-    finally:
-        listening.close()
-
-
 def keep(learned: Wearer, config: Config, output: Path | None) -> Path:
     """Write what was learned, to `output` or into the state directory; where it lies."""
-    path = output or Path(config.device.state_directory, wearer.FILE_NAME)
-    if output is None:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    elif not output.parent.is_dir():
-        raise MissingInputError(f"{output.parent}: no such folder; make it or name another with --output")
+    path = files.place(output, Path(config.device.state_directory), wearer.FILE_NAME)
     wearer.save(learned, path)
     return path
 

@@ -13,8 +13,8 @@ from typing import NoReturn
 import click
 
 from device import __version__
-from device.commands import ending, packages
-from device.commands.options import Call, Group, debug_option, show, takes
+from device.command_line import ending, packages
+from device.command_line.options import Call, Group, debug_option, show, takes
 from device.errors import BadDataError, MissingInputError, OutcryError, UsageError
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}

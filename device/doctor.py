@@ -28,7 +28,7 @@ _MARKS: dict[Verdict, str] = {"ok": "ok  ", "warn": "warn", "fail": "FAIL"}
 
 def check_model(examination: Examination) -> Iterator[Finding]:
     """The package in force: whole, signed where a key is configured, and its golden clip."""
-    from device.installed import chosen, golden
+    from device.installed_models import chosen, golden
 
     config = examination.config
     package = chosen.in_force(config)

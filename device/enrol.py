@@ -17,7 +17,8 @@ from device.audio import SAMPLE_RATE, Chunk, read_samples
 from device.config import Config
 from device.errors import BadDataError, MissingInputError, OutcryError, UsageError
 from device.features import FeatureStream, features
-from device.hearing.thread import READ_TIMEOUT_S, listening_on
+from device.hearing import alone
+from device.machine import files
 from device.manifest import Manifest
 from device.network import Network
 from device.view import LEVEL, ViewParameters
@@ -28,7 +29,6 @@ from device.voice.segments import Segmenter
 
 PATIENCE_S = 120.0
 """How long five examples may take."""
-_MICROPHONE_PATIENCE_S = 5.0
 _ROOM_FRAMES = 100
 _PIECE_FRAMES = 60
 ORDINARY = Path(__file__).parent / "voice" / "ordinary_speech.npz"
@@ -140,34 +140,20 @@ def from_microphone(name: str, config: Config, network: Callable[[], Network], o
 
 def _listened(config: Config, network: Network, told: Told) -> tuple[Collector, str]:
     """Listen for the examples in the caller's own thread; and the microphone's name."""
-    listening = listening_on(config.microphone)
-    listening.microphone.open()
     collector = Collector(network)
-    silent_s = 0.0
-    try:
-        while not collector.done:
-            chunk = listening.read(READ_TIMEOUT_S)
-            silent_s = 0.0 if chunk is not None else silent_s + READ_TIMEOUT_S
-            if silent_s > _MICROPHONE_PATIENCE_S:
-                raise MissingInputError(f"no sound for {silent_s:g} s: {listening.report.words}")
-            before = len(collector.examples)
-            if chunk is not None:
-                collector.push(chunk)
-            if len(collector.examples) > before:
-                told(len(collector.examples))
-        info = listening.microphone.info
-        return collector, info.name if info else ""
-    finally:
-        listening.close()
+
+    def push(chunk: Chunk) -> None:
+        before = len(collector.examples)
+        collector.push(chunk)
+        if len(collector.examples) > before:
+            told(len(collector.examples))
+
+    return collector, alone.learn(config.microphone, push, lambda: collector.done)
 
 
 def keep(call: Call, config: Config, output: Path | None, microphone: str = "") -> tuple[CallBook, Path]:
     """Write the call beside those enrolled before, into `output` or the state directory; the book, where it lies."""
-    path = output or Path(config.device.state_directory, callbook.FILE_NAME)
-    if output is None:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    elif not output.parent.is_dir():
-        raise MissingInputError(f"{output.parent}: no such folder; make it or name another with --output")
+    path = files.place(output, Path(config.device.state_directory), callbook.FILE_NAME)
     try:
         book = callbook.load(path)
     except MissingInputError:

@@ -7,9 +7,9 @@ from typing import get_args
 
 from device import config
 from device.errors import OutcryError, UsageError
+from device.led_and_button.rhythms import Pattern
 from device.panel import Panel
 from device.settings.sections import PanelSection
-from device.signals.rhythms import Pattern
 
 
 def main(arguments: list[str]) -> None:

@@ -16,8 +16,9 @@ from rich.text import Text
 from device import control
 from device.config import Config
 from device.errors import OutcryError
+from device.hearing.alone import heard_now
 from device.hearing.road import Road, decision_parameters
-from device.hearing.thread import gate_of, heard_now
+from device.hearing.thread import gate_of
 from device.network import Network
 from device.telling.evidence import Level, level_of
 

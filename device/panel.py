@@ -1,6 +1,6 @@
 """LED, button, buzzer or motor: what the wearer sees and feels, and what the wearer says without speaking.
 
-The patterns, the counting of presses and the choice of pins lie in `signals/`; this room plays and listens, over
+The patterns, the counting of presses and the choice of pins lie in `led_and_button/`; this room plays and listens, over
 gpiozero. A part that can't be had is logged and left out; the others work on.
 Callbacks run in a thread of the panel or of gpiozero: let them only put something into a queue.
 """
@@ -11,10 +11,10 @@ import time
 from collections.abc import Callable
 from typing import Any, Final
 
+from device.led_and_button import pins
+from device.led_and_button.presses import PressCounter
+from device.led_and_button.rhythms import CANCELLED, IN_DANGER, LED, MOTOR, Pattern, Rhythm
 from device.settings.sections import PanelSection
-from device.signals import pins
-from device.signals.presses import PressCounter
-from device.signals.rhythms import CANCELLED, IN_DANGER, LED, MOTOR, Pattern, Rhythm
 
 logger = logging.getLogger(__name__)
 

@@ -24,10 +24,11 @@ from device.config import Config
 from device.control import Client, ControlServer
 from device.errors import OutcryError
 from device.events import NOTHING_HEARD, Command, Effect, Evidence, Note, Receipt, Told
+from device.hearing.listening import listening_on
 from device.hearing.road import Heard, Road, decision_parameters
-from device.hearing.thread import Hearing, Pupillage, gate_of, listening_on
-from device.installed import chosen, golden
-from device.installed.store import Store
+from device.hearing.thread import Hearing, Pupillage, gate_of
+from device.installed_models import chosen, golden
+from device.installed_models.store import Store
 from device.machine import position as gpsd
 from device.machine.notify import Notifier
 from device.panel import Panel

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 import click
 
-from device.commands import ending
+from device.command_line import ending
 from training.places import corpora_root
 
 if TYPE_CHECKING:

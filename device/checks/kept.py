@@ -43,7 +43,7 @@ def check_state(examination: Examination) -> Iterator[Finding]:
 def check_wearer(examination: Examination) -> Iterator[Finding]:
     """What is known of the wearer: the ordinary voice, how far it was learned on, and the own calls."""
     from device import wearer
-    from device.installed import chosen
+    from device.installed_models import chosen
     from device.voice import callbook, learning
 
     manifest = chosen.in_force(examination.config).manifest

@@ -22,6 +22,7 @@ from dataclasses import replace
 from device.audio import Chunk
 from device.errors import MissingInputError, SoundHangError
 from device.liveness import HearingReport, Liveness, LivenessParameters
+from device.settings.sections import MicrophoneSection
 from device.sound.microphone import Microphone
 from device.sound.portaudio import MicrophoneBusyError
 from device.sound.server import SourceWatch
@@ -33,6 +34,7 @@ _WAITS_S = (0.5, 1.0, 2.0, 5.0)
 _PATIENCE_S = 3.0
 """For an opened stream to prove itself before the next attempt."""
 _ASK_SOURCE_EVERY_S = 60.0  # besides after every gap, which a moved stream always leaves
+READ_TIMEOUT_S = 0.25  # for whoever reads in a loop
 
 
 class Listening:
@@ -225,3 +227,14 @@ class _Step:
             self.error = error
         finally:
             self.finished.set()
+
+
+def listening_on(section: MicrophoneSection) -> Listening:
+    """The microphone of the configuration, with the configured times of liveness."""
+    microphone = Microphone(section.name, section.chunk_ms, section.rate_hz, section.call_deadline_s)
+    parameters = LivenessParameters(
+        suspect_after_s=section.suspect_after_s,
+        deaf_after_s=section.recover_after_s,
+        zeros_after_s=section.zeros_after_s,
+    )
+    return Listening(microphone, parameters)

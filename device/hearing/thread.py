@@ -7,34 +7,20 @@ device whose listening died must not look alive.
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from device.audio import Chunk
 from device.events import WearerKnown
 from device.hearing.gate import SilenceGate
-from device.hearing.listening import Listening
+from device.hearing.listening import READ_TIMEOUT_S, Listening
 from device.hearing.road import Heard, Road
-from device.liveness import HearingReport, LivenessParameters
+from device.liveness import HearingReport
 from device.settings.sections import MicrophoneSection
-from device.sound.microphone import Microphone
 from device.voice.call import Caller
 from device.voice.callbook import CallBook
 from device.voice.learning import Apprentice
 from device.wearer import Wearer
-
-READ_TIMEOUT_S = 0.25
-
-
-def listening_on(section: MicrophoneSection) -> Listening:
-    """The microphone of the configuration, with the configured times of liveness."""
-    microphone = Microphone(section.name, section.chunk_ms, section.rate_hz, section.call_deadline_s)
-    parameters = LivenessParameters(
-        suspect_after_s=section.suspect_after_s,
-        deaf_after_s=section.recover_after_s,
-        zeros_after_s=section.zeros_after_s,
-    )
-    return Listening(microphone, parameters)
 
 
 def gate_of(section: MicrophoneSection) -> SilenceGate | None:
@@ -227,16 +213,3 @@ def _known(wearer: Wearer | None, road: Road, microphone: str | None = None) -> 
     if wearer is None:
         return "none"
     return "learned" if wearer.fits(road.network.package.manifest.view, microphone) else "does_not_fit"
-
-
-def heard_now(section: MicrophoneSection, road: Road) -> Iterator[tuple[Heard, HearingReport]]:
-    """Listen in the caller's own thread, for a meter, without end. Raises what opening the microphone raises."""
-    listening = listening_on(section)
-    listening.microphone.open()
-    try:
-        while True:
-            chunk = listening.read(READ_TIMEOUT_S)
-            for heard in road.push(chunk) if chunk is not None else ():
-                yield heard, listening.report
-    finally:
-        listening.close()

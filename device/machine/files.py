@@ -27,6 +27,16 @@ def load(path: Path, kind: type[_Kept], *, what: str, command: str, most_bytes: 
         raise BadDataError(f"{what} {path}: {error}; run `{command}` again") from None
 
 
+def place(output: Path | None, directory: Path, name: str) -> Path:
+    """Where such a file is to be written: `output`, whose folder must be there, else `directory`, made if need be."""
+    if output is None:
+        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        return directory / name
+    if not output.parent.is_dir():
+        raise MissingInputError(f"{output.parent}: no such folder; make it or name another with --output")
+    return output
+
+
 def save(kept: msgspec.Struct, path: Path, *, what: str) -> None:
     """Write it, whole or not at all. Raises BadDataError."""
     fresh = path.with_name(f".{path.name}.{os.getpid()}")

@@ -17,7 +17,7 @@ from device.decision import DecisionParameters
 from device.errors import BadDataError, OutcryError
 from device.events import Receipt, Told
 from device.hearing.road import Road
-from device.installed import golden
+from device.installed_models import golden
 from device.machine import board
 from device.outbox import Outbox
 from device.package import Package

@@ -7,9 +7,9 @@ import msgspec
 from device import __version__, events
 from device.control import Client
 from device.events import State
+from device.led_and_button.rhythms import pattern_of
 from device.machine import board
 from device.running.parts import Parts
-from device.signals.rhythms import pattern_of
 from device.telling.evidence import level_of
 
 READINGS_EVERY_S = 0.1

@@ -4,7 +4,7 @@ import logging
 
 from device.errors import OutcryError
 from device.hearing.thread import Hearing
-from device.installed.store import Store
+from device.installed_models.store import Store
 from device.machine import board
 from device.running.parts import Parts
 

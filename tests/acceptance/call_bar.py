@@ -26,7 +26,7 @@ from device import enrol, package
 from device.audio import SAMPLE_RATE, read_samples
 from device.config import Config
 from device.errors import BadDataError
-from device.installed import chosen, golden
+from device.installed_models import chosen, golden
 from device.network import Network
 from device.voice.call import EXAMPLES, LIMIT, Call, Example, Likeness, example
 

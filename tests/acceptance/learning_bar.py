@@ -37,7 +37,7 @@ from device.config import Config
 from device.decision import Decider
 from device.features import features
 from device.hearing.road import decision_parameters
-from device.installed import chosen, golden
+from device.installed_models import chosen, golden
 from device.network import Network
 from device.view import LEVEL, VOICING
 from device.voice.learning import Apprentice, LearningRules, drift

@@ -17,7 +17,7 @@ from convert.run_folder import RunFolder
 from convert.verification_report import write_report
 from convert.verify import verify
 from device.errors import BadDataError
-from device.installed import golden
+from device.installed_models import golden
 from device.manifest import SENSITIVITIES, SIGNATURE
 from device.network import Network
 from device.package import load

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from device import cli, enrol, package
 from device.errors import BadDataError, MissingInputError, UsageError
 from device.features import SAMPLE_RATE, features
-from device.installed import golden
+from device.installed_models import golden
 from device.network import Network
 from device.voice import callbook
 from device.voice.call import EXAMPLES, Call, Caller, Debounce, example

@@ -13,7 +13,7 @@ import soundfile
 
 from device import __version__
 from device.cli import main, outcry
-from device.installed import chosen
+from device.installed_models import chosen
 
 REPOSITORY = Path(__file__).parents[2]
 PACKAGE = chosen.shipped()[0]

@@ -12,7 +12,7 @@ from device.config import Config
 from device.features import SAMPLE_RATE, features
 from device.hearing.road import Road, decision_parameters
 from device.hearing.thread import Hearing, Pupillage
-from device.installed import golden
+from device.installed_models import golden
 from device.network import Network
 from device.settings.sections import DecisionSection
 from device.view import VOICING

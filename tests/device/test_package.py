@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from nacl.signing import SigningKey
 
 from device.errors import BadDataError, ConfigError, MissingInputError, OutcryError
-from device.installed import golden
+from device.installed_models import golden
 from device.manifest import GOLDEN, MANIFEST, NETWORK, SENSITIVITIES, SIGNATURE, decode_manifest
 from device.package import load, parse_public_key
 from tests.device.made_package import copy_to, golden_arrays, original, packed, remove, with_file, with_manifest

@@ -17,10 +17,10 @@ from gpiozero.pins.mock import MockFactory, MockPin
 from hypothesis import given
 from hypothesis import strategies as st
 
+from device.led_and_button.presses import PressCounter
+from device.led_and_button.rhythms import LED, MOTOR, Pattern, Rhythm, pattern_of
 from device.panel import Panel
 from device.settings.sections import PanelSection
-from device.signals.presses import PressCounter
-from device.signals.rhythms import LED, MOTOR, Pattern, Rhythm, pattern_of
 
 TOLERANCE_S = 0.08  # two shared cores; the shortest step that a person must tell apart is 0.1 s
 

@@ -11,7 +11,7 @@ from device.config import Config
 from device.decision import DecisionParameters
 from device.hearing.gate import SilenceGate
 from device.hearing.road import Road, decision_parameters, loudness_dbfs
-from device.installed import chosen, golden
+from device.installed_models import chosen, golden
 from device.settings.sections import DecisionSection
 
 PACKAGE = chosen.in_force(Config())

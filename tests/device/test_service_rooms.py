@@ -14,7 +14,7 @@ from device.calibration import Pupil
 from device.config import Config
 from device.errors import BadDataError
 from device.events import Told, decode_event
-from device.installed import chosen
+from device.installed_models import chosen
 from device.machine.notify import Notifier
 from device.meter import face
 from device.outbox import Outbox

@@ -20,7 +20,7 @@ from device.decision import DecisionParameters
 from device.events import Receipt, Told
 from device.hearing.gate import SilenceGate
 from device.hearing.road import Road
-from device.installed import chosen, golden
+from device.installed_models import chosen, golden
 from device.outbox import Outbox
 from device.settings.sections import AlarmSection, DeviceSection
 from device.telling.evidence import evidence_of

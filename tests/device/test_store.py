@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from device.errors import BadDataError, MissingInputError, OutcryError, UsageError
-from device.installed import golden
-from device.installed.store import TRIAL_STARTS, Store, first_whole
+from device.installed_models import golden
+from device.installed_models.store import TRIAL_STARTS, Store, first_whole
 from device.manifest import NETWORK, SIGNATURE
 from device.package import Package, load
 from tests.device.made_package import copy_to, with_file, with_manifest
@@ -203,7 +203,7 @@ def test_a_state_directory_that_can_t_be_written_is_one_line(tmp_path: Path, one
 SWITCHER = """
 import sys
 from pathlib import Path
-from device.installed.store import Store
+from device.installed_models.store import Store
 store = Store(Path(sys.argv[1]))
 print("go", flush=True)
 while True:

@@ -16,7 +16,7 @@ from device.audio import Chunk
 from device.config import Config
 from device.errors import SoundHangError
 from device.events import Command, Receipt
-from device.installed import chosen
+from device.installed_models import chosen
 from device.liveness import HearingReport
 from device.machine import board
 from device.running import rehearsal

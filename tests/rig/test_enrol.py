@@ -1,5 +1,6 @@
 """The wearer's own call on a real microphone: enrolled through the running service, then heard by it."""
 
+import json
 import time
 
 import numpy as np
@@ -47,3 +48,16 @@ def test_a_call_is_enrolled_by_the_running_service_heard_by_it_and_forgotten(tmp
         assert "listens for 'hum'" in device.command("doctor").stdout
         assert device.command("forget", "--yes").returncode == 0
         assert not calls.exists()
+
+
+def test_where_no_service_runs_calibrate_and_enrol_listen_themselves(tmp_path, sound):
+    sound.say(hum())
+    alone = Running(tmp_path / "d", "", sound.environ)
+    calls, learned = tmp_path / "calls.json", tmp_path / "wearer.json"
+    enrolled = alone.command("enrol", "hum", "--output", str(calls), timeout_s=120.0)
+    assert enrolled.returncode == 0, enrolled.stderr
+    assert "heard 5 of 5" in enrolled.stderr
+    calibrated = alone.command("calibrate", "--seconds", "8", "--output", str(learned), timeout_s=60.0)
+    assert calibrated.returncode == 0, calibrated.stderr
+    assert json.loads(calls.read_bytes())["calls"][0]["name"] == "hum"
+    assert json.loads(learned.read_bytes())["seconds"] > 1.0

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 import click
 
 from device import __version__
-from device.commands.options import Call, Group, show, takes
+from device.command_line.options import Call, Group, show, takes
 
 if TYPE_CHECKING:
-    from device.installed.store import Store
+    from device.installed_models.store import Store
 
 
 @click.group(cls=Group)
@@ -22,7 +22,7 @@ def model() -> None:
 @takes("config")
 def install(call: Call, directory: Path) -> None:
     """Check and prove the package in DIRECTORY, then put it in force, on trial until the service was ready with it."""
-    from device.installed import golden
+    from device.installed_models import golden
 
     installed = _store(call).install(directory, golden.check, _key(call))
     click.echo(f"{installed.manifest.identity} is installed; a running service uses it after a restart", err=True)
@@ -32,7 +32,7 @@ def install(call: Call, directory: Path) -> None:
 @takes("json", "config")
 def list_models(call: Call) -> None:
     """List the installed packages, and what ships with this release."""
-    from device.installed import chosen
+    from device.installed_models import chosen
 
     for row in _store(call).listed(_key(call)):
         if call.as_json:
@@ -62,7 +62,7 @@ def rollback(call: Call) -> None:
 def verify(call: Call, directory: Path | None) -> None:
     """Check the package in DIRECTORY (else the one in force): files, signature where a key is set, golden clip."""
     from device import package
-    from device.installed import chosen, golden
+    from device.installed_models import chosen, golden
 
     found = package.load(directory, _key(call)) if directory else chosen.in_force(call.config)
     result = golden.check(found)
@@ -77,7 +77,7 @@ def verify(call: Call, directory: Path | None) -> None:
 
 
 def _store(call: Call) -> "Store":
-    from device.installed.store import Store
+    from device.installed_models.store import Store
 
     return Store(Path(call.config.device.state_directory))
 

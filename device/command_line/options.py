@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from device.commands.ending import DEBUG
+from device.command_line.ending import DEBUG
 from device.errors import BadDataError
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ class Call:
     def network(self) -> "Network":
         """The network of the package named, else of the one in force, with the wearer named. Raises BadDataError."""
         from device import wearer
-        from device.installed import chosen, golden
+        from device.installed_models import chosen, golden
 
         package = chosen.in_force(self.config, self.model_directory)
         known = wearer.load(self._wearer_path) if self._wearer_path else None

@@ -7,7 +7,7 @@ from pathlib import Path
 from device import package
 from device.config import Config
 from device.errors import BadDataError, MissingInputError
-from device.installed import golden, store
+from device.installed_models import golden, store
 from device.package import Package
 
 _log = logging.getLogger(__name__)
