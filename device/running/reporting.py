@@ -21,6 +21,7 @@ from device.telling.faults import Faults
 
 READINGS_EVERY_S = 0.1
 LEVEL_EVERY_S = 1.0
+BOARD_EVERY_S = 10.0  # they change slowly, and each look asks the Pi's firmware
 
 
 def wall_now() -> str | None:
@@ -54,7 +55,9 @@ class Reporter:
         self._notifier = notifier
         self._watchers: list[Client] = []
         self._published: State | None = None
-        self._published_at = self._read_at = self._levelled_at = -float("inf")
+        self._published_at = self._read_at = self._levelled_at = self._looked_at = -float("inf")
+        self._charge: float | None = None
+        self._throttled: bool | None = None
         self._since = wall_now()
 
     def watch(self, client: Client) -> None:
@@ -85,7 +88,7 @@ class Reporter:
     def state(self) -> State:
         """What the device is just now."""
         report = self.hearing.report if self.hearing else None
-        battery = board.battery()
+        self._look_at_board(time.monotonic())
         return State(
             device=self._config.device.name,
             mode=self._alarm.public_mode,
@@ -99,11 +102,18 @@ class Reporter:
             outbox_depth=self._outbox.depth,
             outbox=self._outbox.place,
             last_proven=self._outbox.kept("last_proven") or None,
-            battery=battery.charge if battery else None,
+            battery=self._charge,
             model=self.hearing.road.network.package.manifest.identity if self.hearing else None,
             wearer=self.hearing.wearer_known if self.hearing else "none",
-            throttled=board.throttled(),
+            throttled=self._throttled,
         )
+
+    def _look_at_board(self, now: float) -> None:
+        if now - self._looked_at >= BOARD_EVERY_S:
+            self._looked_at = now
+            battery = board.battery()
+            self._charge = battery.charge if battery else None
+            self._throttled = board.throttled()
 
     def _publish(self, now: float, state: State) -> None:
         """Publish the state when what matters in it has changed, and every so often."""
