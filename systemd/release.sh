@@ -72,6 +72,8 @@ apt_packages() {
   elif ! compgen -G "$wheelhouse/wheels/[Pp]y[Aa]udio-*.whl" > /dev/null; then
     wanted+=(python3-pyaudio)
   fi
+  # Debian has no python3-lgpio, Raspberry Pi OS has.
+  has_lgpio_wheel || ! apt-cache show python3-lgpio > /dev/null 2>&1 || wanted+=(python3-lgpio)
   for name in "${wanted[@]}"; do
     dpkg-query -W -f '${db:Status-Status}' "$name" 2> /dev/null | grep -qx installed || missing+=("$name")
   done
@@ -93,6 +95,11 @@ apt_packages() {
   # A list that is too old names files that are gone.
   [ $carried = yes ] || { run "${apt[@]}" update && run "${get[@]}" && return 0; } || true
   fail "apt-get could not install ${missing[*]}: $(reason)"
+}
+
+has_lgpio_wheel() {
+  [ -z "$wheelhouse" ] || { compgen -G "$wheelhouse/wheels/lgpio-*.whl" > /dev/null; return; }
+  case $python_version in 3.11 | 3.12) ;; *) return 1 ;; esac # as PyPI has them
 }
 
 # A new number each time, so that the same version can be installed again beside itself.

@@ -14,6 +14,7 @@ from device.telling.evidence import level_of
 
 READINGS_EVERY_S = 0.1
 LEVEL_EVERY_S = 1.0
+BOARD_EVERY_S = 10.0  # they change slowly, and each look asks the Pi's firmware
 
 
 def wall_now() -> str | None:
@@ -28,7 +29,9 @@ class Reporter:
         self._parts = parts
         self._watchers: list[Client] = []
         self._published: State | None = None
-        self._published_at = self._read_at = self._levelled_at = -float("inf")
+        self._published_at = self._read_at = self._levelled_at = self._looked_at = -float("inf")
+        self._charge: float | None = None
+        self._throttled: bool | None = None
         self._since = wall_now()
 
     def watch(self, client: Client) -> None:
@@ -58,8 +61,9 @@ class Reporter:
 
     def state(self) -> State:
         """What the device is just now."""
-        report = self._parts.hearing.report if self._parts.hearing else None
-        battery = board.battery()
+        hearing = self._parts.hearing
+        report = hearing.report if hearing else None
+        self._look_at_board(time.monotonic())
         return State(
             device=self._parts.config.device.name,
             mode=self._parts.alarm.public_mode,
@@ -73,11 +77,18 @@ class Reporter:
             outbox_depth=self._parts.outbox.depth,
             outbox=self._parts.outbox.place,
             last_proven=self._parts.outbox.kept("last_proven") or None,
-            battery=battery.charge if battery else None,
-            model=self._parts.hearing.road.network.package.manifest.identity if self._parts.hearing else None,
-            wearer=self._parts.hearing.wearer_known if self._parts.hearing else "none",
-            throttled=board.throttled(),
+            battery=self._charge,
+            model=hearing.road.network.package.manifest.identity if hearing else None,
+            wearer=hearing.wearer_known if hearing else "none",
+            throttled=self._throttled,
         )
+
+    def _look_at_board(self, now: float) -> None:
+        if now - self._looked_at >= BOARD_EVERY_S:
+            self._looked_at = now
+            battery = board.battery()
+            self._charge = battery.charge if battery else None
+            self._throttled = board.throttled()
 
     def _publish(self, now: float, state: State) -> None:
         """Publish the state when what matters in it has changed, and every so often."""

@@ -1,6 +1,7 @@
 """The installer where systemd does not run: every bad input, what it leaves, and what it never touches."""
 
 import fcntl
+import hashlib
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -275,6 +276,37 @@ def test_installed(installed: Debian, wheelhouse: Path) -> None:
         assert installed.run("/opt/outcry/current/bin/python", "-c", f"import {unwanted}", check=False).returncode
     # Nothing of the build is left.
     assert sorted(path.name for path in (installed.path / "opt/outcry").iterdir()) == ["current", "releases"]
+
+
+PACKAGE = """Package: python3-lgpio
+Version: 0.2.2-1
+Architecture: all
+Maintainer: nobody
+Description: stands in for Raspberry Pi OS's own
+"""
+
+
+def test_lgpio_comes_from_apt_where_it_has_no_wheel(ready: Debian, wheelhouse: Path) -> None:
+    # As on Raspberry Pi OS Trixie: no wheel for its Python, but a package in a source of apt.
+    wheel = next((ready.path / "root/wheelhouse/wheels").glob("lgpio-*.whl"))
+    deb = ready.path / "root/deb"
+    shutil.unpack_archive(wheel, deb / "usr/lib/python3/dist-packages", "zip")
+    wheel.unlink()
+    releases.write_hashes(ready.path / "root/wheelhouse")
+    (deb / "DEBIAN").mkdir()
+    (deb / "DEBIAN/control").write_text(PACKAGE)
+    archive = ready.path / "srv/archive"
+    archive.mkdir()
+    subprocess.run(["dpkg-deb", "--build", deb, archive / "lgpio.deb"], check=True, capture_output=True)
+    data = (archive / "lgpio.deb").read_bytes()
+    details = f"Filename: ./lgpio.deb\nSize: {len(data)}\nSHA256: {hashlib.sha256(data).hexdigest()}\n"
+    (archive / "Packages").write_text(PACKAGE + details)
+    (ready.path / "etc/apt/sources.list").write_text("deb [trusted=yes] file:/srv/archive ./\n")
+    ready.run("apt-get", "update")
+    done = ready.run(INSTALL)
+    assert "packages: python3-lgpio" in done.stderr
+    assert "LED and button stay off" not in done.stderr
+    ready.run("sh", "-c", "cd /tmp && /opt/outcry/current/bin/python -c 'import lgpio'")
 
 
 def test_again_keeps_everything(installed: Debian, wheelhouse: Path) -> None:
