@@ -13,7 +13,7 @@ from device.audio import Chunk, read_samples
 from device.config import Config
 from device.errors import OutcryError
 from device.features import FeatureStream, features
-from device.hearing.thread import alone
+from device.hearing import alone
 from device.installed_models import chosen
 from device.machine import files
 from device.view import ViewParameters

@@ -17,7 +17,7 @@ from device.audio import SAMPLE_RATE, Chunk, read_samples
 from device.config import Config
 from device.errors import BadDataError, MissingInputError, OutcryError, UsageError
 from device.features import FeatureStream, features
-from device.hearing.thread import alone
+from device.hearing import alone
 from device.machine import files
 from device.manifest import Manifest
 from device.network import Network
