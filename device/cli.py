@@ -14,7 +14,7 @@ import click
 
 from device import __version__
 from device.command_line import ending, packages
-from device.command_line.options import Call, Group, debug_option, show, takes
+from device.command_line.options import Given, Group, debug_option, show, takes
 from device.errors import BadDataError, MissingInputError, OutcryError, UsageError
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
@@ -32,11 +32,11 @@ outcry.params.append(debug_option())
 
 @outcry.command()
 @takes("config")
-def run(call: Call) -> None:
+def run(given: Given) -> None:
     """Listen to the microphone until SIGTERM or Ctrl-C; events go to standard output as JSON lines."""
     from device import service
 
-    code = service.run(call.config)
+    code = service.run(given.config)
     # The sound library may still hold a thread that never returns; nothing is left to be done here.
     sys.stdout.flush()
     sys.stderr.flush()
@@ -55,19 +55,19 @@ def run(call: Call) -> None:
     help="What `enrol --output` learned of the wearer's own call; without it none is known.",
 )
 @takes("wearer", "model", "config")
-def replay(call: Call, file: Path, posteriors: bool, decisions: bool, calls_path: Path | None) -> None:
+def replay(given: Given, file: Path, posteriors: bool, decisions: bool, calls_path: Path | None) -> None:
     """Take the road of `run` from a sound file, faster than real time; times are seconds into the file."""
     from device import replay as room
     from device.audio import Recording
     from device.voice import callbook
 
-    recording = Recording(file, call.config.microphone.chunk_ms)
-    network = call.network()
+    recording = Recording(file, given.config.microphone.chunk_ms)
+    network = given.network()
     calls = callbook.load(calls_path) if calls_path else None
     if calls is not None and not calls.fitting(network.package.manifest):
         raise BadDataError(f"{calls_path}: was enrolled with another model package; run `outcry enrol` again")
     for message in room.replay(
-        recording, network, call.config, posteriors=posteriors, decisions=decisions, calls=calls
+        recording, network, given.config, posteriors=posteriors, decisions=decisions, calls=calls
     ):
         show(message)
 
@@ -75,15 +75,15 @@ def replay(call: Call, file: Path, posteriors: bool, decisions: bool, calls_path
 @outcry.command()
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
 @takes("wearer", "model", "config")
-def classify(call: Call, files: tuple[str, ...]) -> None:
+def classify(given: Given, files: tuple[str, ...]) -> None:
     """Judge each sound file as a whole; one JSON line a file, in the order given."""
     from device import replay as room
 
-    network = call.network()
+    network = given.network()
     code = 0
     for name in files:
         try:
-            show(room.classify(name, network, call.config))
+            show(room.classify(name, network, given.config))
         except OutcryError as error:
             ending.complain(error)
             # Bad data outweighs a missing file: 66 says that files were only missing.
@@ -94,16 +94,16 @@ def classify(call: Call, files: tuple[str, ...]) -> None:
 
 @outcry.command()
 @takes("model", "config")
-def listen(call: Call) -> None:
+def listen(given: Given) -> None:
     """Show a live meter of loudness, danger and emotions in the terminal, until Ctrl-C."""
     from device import meter
 
-    meter.listen(call.config, call.network)
+    meter.listen(given.config, given.network)
 
 
 @outcry.command()
 @takes("json")
-def mics(call: Call) -> None:
+def mics(given: Given) -> None:
     """List the microphones, with the names that `microphone.name` of the configuration takes."""
     from device.sound.microphone import list_microphones
 
@@ -111,7 +111,7 @@ def mics(call: Call) -> None:
     if not found:
         raise MissingInputError("no microphone found; plug one in, then run `outcry mics` again")
     for microphone in found:
-        if call.as_json:
+        if given.as_json:
             show(microphone.as_dict())
         else:
             click.echo(str(microphone))
@@ -120,17 +120,17 @@ def mics(call: Call) -> None:
 @outcry.command("check-config")
 @click.argument("file", required=False, type=_PATH)
 @takes("config", "json")
-def check_config(call: Call, file: Path | None) -> None:
+def check_config(given: Given, file: Path | None) -> None:
     """Check the configuration (FILE, else the one in force) and print it with every default filled in."""
-    if file and call.config_path:
+    if file and given.config_path:
         raise UsageError("name the configuration once: either FILE or --config FILE")
-    config = (Call(config=file) if file else call).config
+    config = (Given(config=file) if file else given).config
     import msgspec
 
     from device.config import mqtt_password
 
     mqtt_password(config)
-    if call.as_json:
+    if given.as_json:
         show(config)
         return
     for section, keys in msgspec.to_builtins(config).items():
@@ -148,17 +148,17 @@ outcry.add_command(packages.model)
 @click.option("--output", metavar="WEARER.json", type=_PATH, help="Write it there instead.")
 @click.option("--seconds", default=60.0, show_default=True, type=click.FloatRange(5, 600), help="Time to listen for.")
 @takes("model", "config")
-def calibrate(call: Call, files: tuple[str, ...], output: Path | None, seconds: float) -> None:
+def calibrate(given: Given, files: tuple[str, ...], output: Path | None, seconds: float) -> None:
     """Learn the wearer's ordinary voice, from the microphone or from the FILEs given."""
     from device import calibration
 
-    view = calibration.view_in_force(call.config, call.model_directory)
+    view = calibration.view_in_force(given.config, given.model_directory)
     if files:
         learned = calibration.from_files(files, view)
-        path = calibration.keep(learned, call.config, output)
+        path = calibration.keep(learned, given.config, output)
     else:
         click.echo(f"speak for {seconds:g} s as you ordinarily do, near the microphone", err=True)
-        learned, path = calibration.from_microphone(call.config, view, seconds, output)
+        learned, path = calibration.from_microphone(given.config, view, seconds, output)
     click.echo(calibration.words(learned, path), err=True)
 
 
@@ -167,7 +167,7 @@ def calibrate(call: Call, files: tuple[str, ...], output: Path | None, seconds: 
 @click.argument("files", nargs=-1, metavar="[FILE]...")
 @click.option("--output", metavar="CALLS.json", type=_PATH, help="Write it there instead.")
 @takes("model", "config")
-def enrol(call: Call, name: str, files: tuple[str, ...], output: Path | None) -> None:
+def enrol(given: Given, name: str, files: tuple[str, ...], output: Path | None) -> None:
     """Learn the wearer's own call NAME: five examples of a sound, from the microphone or from the FILEs given.
 
     The call is any sound of 0.1 to 2.5 s that the wearer can make: a hum, a groan, a word, a clap. When `run`
@@ -177,13 +177,13 @@ def enrol(call: Call, name: str, files: tuple[str, ...], output: Path | None) ->
     from device import enrol as room
 
     if files:
-        learned = room.from_files(name, files, call.network())
-        path = room.keep(learned, call.config, output)[1]
+        learned = room.from_files(name, files, given.network())
+        path = room.keep(learned, given.config, output)[1]
         click.echo("a running service heeds it after a restart", err=True)
     else:
         click.echo("make the sound five times, with a second of quiet after each", err=True)
         path = room.from_microphone(
-            name, call.config, call.network, output, lambda heard: click.echo(f"heard {heard} of 5", err=True)
+            name, given.config, given.network, output, lambda heard: click.echo(f"heard {heard} of 5", err=True)
         )
     click.echo(room.words(name, path), err=True)
 
@@ -191,22 +191,22 @@ def enrol(call: Call, name: str, files: tuple[str, ...], output: Path | None) ->
 @outcry.command()
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @takes("config")
-def forget(call: Call, yes: bool) -> None:
+def forget(given: Given, yes: bool) -> None:
     """Erase what was kept: journal, outbox, the wearer's voice and calls. Alerts that were not delivered yet stay."""
     from device import forgetting
 
     if not yes:
-        click.confirm(f"Erase what {call.config.device.state_directory} holds of you?", abort=True, err=True)
-    click.echo(forgetting.forget(call.config), err=True)
+        click.confirm(f"Erase what {given.config.device.state_directory} holds of you?", abort=True, err=True)
+    click.echo(forgetting.forget(given.config), err=True)
 
 
 @outcry.command()
 @takes("json", "config")
-def doctor(call: Call) -> None:
+def doctor(given: Given) -> None:
     """Check everything that outcry needs; each line says ok, warn or fail, and the next step."""
     from device import doctor as room
 
-    sys.exit(room.examine(call.config_path, call.as_json))
+    sys.exit(room.examine(given.config_path, given.as_json))
 
 
 @outcry.command()
@@ -216,12 +216,12 @@ def doctor(call: Call) -> None:
 @click.option("--file", type=_PATH, help="Measure on this sound file instead of a made one.")
 @click.option("--check", is_flag=True, help="Fail (70) where a budget of the design is exceeded.")
 @takes("json", "model", "config")
-def bench(call: Call, seconds: float, file: Path | None, check: bool) -> None:
+def bench(given: Given, seconds: float, file: Path | None, check: bool) -> None:
     """Measure CPU milliseconds per second of sound by stage, peak memory and start-up time."""
     from device import bench as room
 
-    figures = room.measure(call.config, call.model_directory, seconds, file)
-    if call.as_json:
+    figures = room.measure(given.config, given.model_directory, seconds, file)
+    if given.as_json:
         show(figures)
     else:
         click.echo(room.table(figures))
@@ -233,14 +233,14 @@ def bench(call: Call, seconds: float, file: Path | None, check: bool) -> None:
 @click.argument("file", type=_PATH)
 @click.option("--output", "-o", metavar="PNG", type=_PATH, help="Default: the file's name with .png.")
 @takes("wearer", "model", "config")
-def explain(call: Call, file: Path, output: Path | None) -> None:
+def explain(given: Given, file: Path, output: Path | None) -> None:
     """Draw what the device made of a sound file: spectrogram, emotions, danger, decisions."""
     from device import explain as room
     from device.audio import Recording
 
-    recording = Recording(file, call.config.microphone.chunk_ms)
+    recording = Recording(file, given.config.microphone.chunk_ms)
     picture = output or Path(file.name).with_suffix(".png")
-    room.draw(recording, call.network(), call.config, picture)
+    room.draw(recording, given.network(), given.config, picture)
     click.echo(f"drew {picture}", err=True)
 
 

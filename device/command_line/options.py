@@ -70,8 +70,8 @@ _SHARED: Final = {
 }
 
 
-class Call:
-    """One call of a command, as its shared options want it."""
+class Given:
+    """What a command was given by its shared options."""
 
     def __init__(
         self, *, config: Path | None = None, model: Path | None = None, wearer: Path | None = None, json: bool = False
@@ -110,15 +110,15 @@ class Call:
 
 
 def takes(*shared: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Give a command these shared options; it is handed the `Call` that they make, before what is its own.
+    """Give a command these shared options; it is handed what they lead to, before what is its own.
 
     It stands below the command's own options, so that those come first in the help.
     """
 
     def taking(function: Callable[..., None]) -> Callable[..., None]:
         @wraps(function)
-        def called(**given: Any) -> None:
-            function(Call(**{name: given.pop(name) for name in shared}), **given)
+        def called(**options: Any) -> None:
+            function(Given(**{name: options.pop(name) for name in shared}), **options)
 
         for name in reversed(shared):
             _SHARED[name](called)
