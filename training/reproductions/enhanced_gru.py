@@ -53,7 +53,7 @@ NOTES = (
     "train an epoch in seconds. The same for every model.",
     "A GRU has no input gate: update gate, reset gate and candidate are normalised, W x and U h apart, six in all.",
     "Random splits: clips of one speaker lie on both sides, as they must in the paper. The protocol `house` is ours: "
-    "the validation speakers of this project, whom no model heard.",
+    "the speakers that this project holds out, whom no model heard.",
 )
 Kind = Literal["speech", "basic-motions", "gunpoint", "esc-10"]
 
