@@ -31,6 +31,11 @@ class StreamFormat:
     def __str__(self) -> str:
         return f"{self.rate_hz} Hz, {self.bits} bit, {'mono' if self.channels == 1 else 'stereo'}"
 
+    @property
+    def frame_bytes(self) -> int:
+        """How many bytes a frame has."""
+        return self.bits // 8 * self.channels
+
     def frames(self, data: bytes) -> NDArray[np.float32]:
         """Bytes as frames (n, channels), full scale 1.0."""
         if self.bits == 16:
@@ -45,14 +50,15 @@ class Intake:
 
     def __init__(self, kind: StreamFormat, chunk_ms: int = 100) -> None:
         self._kind = kind
-        self._chunk_frames = kind.rate_hz * chunk_ms // 1000
+        self._chunk_bytes = kind.rate_hz * chunk_ms // 1000 * kind.frame_bytes
+        self._bytes_a_second = kind.rate_hz * kind.frame_bytes
         self._blocks: deque[tuple[int, bytes, float]] = deque(maxlen=round(QUEUE_S * 1000 / BLOCK_MS))
         self._arrived = threading.Event()
         self._put = 0
         self._taken = 0
         self._lost_s = 0.0
-        self._pending: list[NDArray[np.float32]] = []
-        self._pending_frames = 0
+        self._pending: list[bytes] = []
+        self._pending_bytes = 0
         self._resampler = Resampler(kind.rate_hz)
         self._heard_at = self._given_at = 0.0
         self._gap = True  # nothing came before the first chunk
@@ -69,19 +75,21 @@ class Intake:
         The first chunk, and the first after sound was lost, has `gap` set.
         """
         until = time.monotonic() + timeout_s
-        while self._pending_frames < self._chunk_frames:
+        while self._pending_bytes < self._chunk_bytes:
             self._arrived.clear()
             if self._take():
                 continue
             if not self._arrived.wait(max(0.0, until - time.monotonic())):
                 return None
-        frames = np.concatenate(self._pending)
-        rest = frames[self._chunk_frames :]
-        self._pending, self._pending_frames = [rest], len(rest)
+        # Bytes become numbers once a chunk, not once a block: on a Pi Zero each of these calls counts.
+        data = b"".join(self._pending)
+        rest = data[self._chunk_bytes :]
+        self._pending, self._pending_bytes = [rest], len(rest)
         gap, self._gap = self._gap, False
         # Blocks may come in bursts, but time never goes back.
-        self._given_at = max(self._given_at, self._heard_at - len(rest) / self._kind.rate_hz)
-        return Chunk(self._resampler.push(frames[: self._chunk_frames]), self._given_at, gap)
+        self._given_at = max(self._given_at, self._heard_at - len(rest) / self._bytes_a_second)
+        samples = self._resampler.push(self._kind.frames(data[: self._chunk_bytes]))
+        return Chunk(samples, self._given_at, gap)
 
     def take_lost_s(self) -> float:
         """Seconds of sound that nobody read in time since the last call."""
@@ -96,14 +104,13 @@ class Intake:
             return False
         if number != self._taken:
             # What is pending lies before the hole: no chunk may span it.
-            self._lost_s += (number - self._taken) * BLOCK_MS / 1000 + self._pending_frames / self._kind.rate_hz
+            self._lost_s += (number - self._taken) * BLOCK_MS / 1000 + self._pending_bytes / self._bytes_a_second
             self._pending.clear()
-            self._pending_frames = 0
+            self._pending_bytes = 0
             self._resampler = Resampler(self._kind.rate_hz)
             self._gap = True
         self._taken = number + 1
-        frames = self._kind.frames(data)
-        self._pending.append(frames)
-        self._pending_frames += len(frames)
+        self._pending.append(data)
+        self._pending_bytes += len(data)
         self._heard_at = arrived_at
         return True

@@ -72,3 +72,10 @@ def installed(base: Path, installed_layer: Path, tmp_path: Path) -> Iterator[deb
     """A Debian with outcry installed, not booted."""
     with debian_room.overlay([installed_layer, base], tmp_path / "debian") as fresh:
         yield fresh
+
+
+@pytest.fixture
+def ready(debian: debian_room.Debian, wheelhouse: Path) -> debian_room.Debian:
+    """A Debian without outcry to which the wheelhouse was brought."""
+    releases.bring(debian.path, wheelhouse)
+    return debian

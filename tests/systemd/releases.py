@@ -1,4 +1,4 @@
-"""Wheelhouses for the installer's tests: this tree's own, later and broken releases made from it."""
+"""Wheelhouses for the installer's tests: this tree's own, later and broken ones made from it; what became of them."""
 
 import hashlib
 import os
@@ -7,6 +7,8 @@ import subprocess
 import sys
 import zipfile
 from pathlib import Path
+
+from debian import Debian
 
 TREE = Path(__file__).resolve().parents[2]
 DEBIAN_PYTHON = "3.11"  # of debian.py's root, whatever runs these tests
@@ -107,3 +109,22 @@ def sign(wheelhouse: Path, private: Path) -> None:
 def bring(root: Path, wheelhouse: Path, name: str = "wheelhouse") -> None:
     """Copy a wheelhouse to /root/NAME of a Debian."""
     subprocess.run(["cp", "-r", wheelhouse, root / "root" / name], check=True)
+
+
+def refused(done: subprocess.CompletedProcess[str], code: int, *words: str) -> None:
+    """Assert one line on standard error after the progress lines, with these words, and the exit code."""
+    lines = done.stderr.splitlines()
+    assert done.returncode == code, done.stderr
+    assert lines, "no line on standard error"
+    assert lines[-1].startswith("outcry install: "), done.stderr
+    assert [line for line in lines if line.startswith("outcry install: ")] == lines[-1:]
+    for word in words:
+        assert word in lines[-1], lines[-1]
+
+
+def current(debian: Debian) -> str:
+    return (debian.path / "opt/outcry/current").readlink().name
+
+
+def release_names(debian: Debian) -> list[str]:
+    return sorted(path.name for path in (debian.path / "opt/outcry/releases").iterdir())

@@ -22,6 +22,7 @@ from device.features import PARAMETERS, features
 from training.cache import cached
 from training.corpora.clip import EMOTIONS
 from training.index import build_index, index_hash
+from training.memory import keep_freed
 from training.networks import paper_gru
 from training.paper_features import Scaler, coarser, pad
 from training.reproductions.fitting import Recipe, learned, rows_of, train
@@ -52,7 +53,7 @@ NOTES = (
     "train an epoch in seconds. The same for every model.",
     "A GRU has no input gate: update gate, reset gate and candidate are normalised, W x and U h apart, six in all.",
     "Random splits: clips of one speaker lie on both sides, as they must in the paper. The protocol `house` is ours: "
-    "the validation speakers of this project, whom no model heard.",
+    "the speakers that this project holds out, whom no model heard.",
 )
 Kind = Literal["speech", "basic-motions", "gunpoint", "esc-10"]
 
@@ -135,6 +136,7 @@ class EnhancedGru:
 
     def run(self, root: Path, output: Path) -> RunFolder:
         """Make every run that is not there yet."""
+        keep_freed()
         index = build_index(root)
         clips = select(index)
         if self.scale.quick:
