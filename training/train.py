@@ -26,6 +26,7 @@ from training.batches import Crops, view_parameters
 from training.copies import Copy, copy_of
 from training.corpora.clip import CLASSES, DANGER, EMOTIONS
 from training.index import build_index, index_hash
+from training.memory import keep_freed
 from training.networks.gru import danger_gru
 from training.places import HOME, corpora_root, runs_root
 from training.runs import Run, load_recipe, write_json
@@ -300,6 +301,7 @@ def evaluate(
 @click.option("--epochs", type=int, help="In place of the recipe's; a short run says so in its run.json.")
 def main(recipe: Path, folder: Path | None, corpora: Path | None, seed: int | None, epochs: int | None) -> None:
     """Train the danger network as RECIPE says; started again after a kill, go on where it was."""
+    keep_freed()
     plan = load_recipe(recipe, DangerRecipe)
     changes = {name: value for name, value in (("seed", seed), ("epochs", epochs)) if value is not None}
     plan = msgspec.structs.replace(plan, **changes)
