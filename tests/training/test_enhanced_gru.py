@@ -106,6 +106,8 @@ def test_the_papers_models_come_first_and_nothing_is_made_twice(task: enhanced_g
     page = study.write_report(runs).read_text(encoding="utf-8")
     for told in ("63.21", "67.34", "Does its claim hold here?", "base: confusion", "fifteen test clips", "house"):
         assert told in page
+    tables = (runs.folder / "tables.md").read_text(encoding="utf-8")
+    assert f"| base | {100 * first[0]['figures']['accuracy']:.2f} (1) |" in tables
 
 
 def test_an_easy_task_is_learned(task: enhanced_gru.Task) -> None:

@@ -149,7 +149,7 @@ class EnhancedGru:
         return runs
 
     def write_report(self, runs: RunFolder) -> Path:
-        """The report of what is there: `report.html` in the run folder."""
+        """The report of what is there: `report.html`, and its tables in `tables.md`, in the run folder."""
         from training.reproductions.enhanced_gru_report import report_of
 
         return report_of(runs).write(runs.folder / "report.html")

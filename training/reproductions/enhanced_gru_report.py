@@ -8,6 +8,7 @@ import pandas as pd
 
 from training.corpora.clip import EMOTIONS
 from training.report import CAVEAT, Report, bars_picture, confusion_picture, curves_picture
+from training.reproductions.enhanced_gru_tables import TabledReport
 from training.reproductions.runs import RunFolder
 
 CLAIMED_GAIN = 0.0413
@@ -53,7 +54,7 @@ Records = list[dict[str, Any]]
 def report_of(runs: RunFolder) -> Report:
     """The page, from what the run folder holds, finished or not."""
     records, summary = runs.records(), runs.summary()
-    page = Report(summary["title"])
+    page = TabledReport(summary["title"])
     page.note(CAVEAT)
     if summary["quick"]:
         page.note(
