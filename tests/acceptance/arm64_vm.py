@@ -276,11 +276,12 @@ def main() -> int:
     again.watch()
     lost = set(alerts(pulled.logged)) - set(alerts(again.alerts))
     held["an alert was in the journal when the power went"] = bool(alerts(pulled.logged))
-    held["a broker anywhere is reached"] = again.facts.get("anywhere", "").startswith("Connected")
-    held["with the drop-in it is not"] = "203.0.113.1" in again.facts.get("narrowed", "Connected") and not again.facts[
-        "narrowed"
-    ].startswith("Connected")
-    held["but one on this machine is"] = again.facts.get("narrowed-local", "").startswith("Connected")
+    said = again.facts.get
+    held["a broker anywhere is reached"] = "Connected" in said("anywhere", "")
+    held["with the drop-in it is not"] = "203.0.113.1" in said("narrowed", "") and "Connected" not in said(
+        "narrowed", ""
+    )
+    held["but one on this machine is"] = "Connected" in said("narrowed-local", "")
     held["the same alert reached a subscriber afterwards"] = bool(pulled.logged) and not lost
     for fact, holds in held.items():
         print(f"{'ok  ' if holds else 'FAIL'} {fact}")
