@@ -26,7 +26,7 @@ def _front(manifest: Manifest, metrics: dict[str, Any]) -> str:
     lines = ["---", "tags: [speech-emotion-recognition, tflite]", "model-index:", f"- name: {manifest.identity}"]
     lines.append("  results:")
     for row in metrics.get("corpora", []):
-        figures = {k: v for k, v in row.items() if isinstance(v, float)}
+        figures = {k: row[k] for k in ("accuracy", "uar", "danger_auc", "danger_mean") if isinstance(row.get(k), float)}
         lines += ["  - task: {type: audio-classification}", f"    dataset: {{name: {row.get('corpus')}}}"]
         lines.append("    metrics:")
         lines += [f"    - {{type: {kind}, value: {value:.4f}}}" for kind, value in figures.items()]
