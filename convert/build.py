@@ -14,10 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convert.card import card
-from convert.fold import FoldedNetwork, fold
+from convert.fold import fold
 from convert.golden import golden_arrays, no_posteriors, packed, tolerance
+from convert.listen import listen
 from convert.pack import write
-from convert.quantise import QuantisedNetwork, quantise, roll_out
+from convert.quantise import QuantisedNetwork, quantise
 from convert.run_folder import UNMEASURED, Clips, RunFolder, Stream
 from convert.runner import KERNELS
 from convert.step import StepGraph
@@ -63,8 +64,7 @@ def build(run: RunFolder, output: Path, label: Label, stream: Stream | None = No
     view = run.view()
     graph = StepGraph(fold(run.model()), stream.batch, stream.frames_per_step)
     decision, classes = _decision(run), _classes(run, graph)
-    heard = typical(graph.network, windows(run.calibration(), view))
-    quantised = quantise(graph, roll_out(graph, heard))
+    quantised = quantise(graph, listen(graph.network, windows(run.calibration(), view)))
     made = time.gmtime(int(os.environ.get("SOURCE_DATE_EPOCH", time.time())))
     manifest = Manifest(
         name=label.name,
@@ -73,7 +73,7 @@ def build(run: RunFolder, output: Path, label: Label, stream: Stream | None = No
         classes=classes,
         features=PARAMETERS,
         view=view,
-        geometry=_geometry(stream, graph, quantised),
+        geometry=geometry(stream, graph, quantised),
         decision=decision,
         licence=label.licence,
         files={},
@@ -90,24 +90,9 @@ def build(run: RunFolder, output: Path, label: Label, stream: Stream | None = No
 
 
 def windows(clips: Clips, view: ViewParameters) -> list[NDArray[np.float32]]:
-    """Views of the clips' sound, with a wearer's means in every second; sorted by length, for they run in groups."""
+    """Views of the clips' sound, with a wearer's means in every second."""
     parts = [clip[sounding(clip)][:_LONGEST_WINDOW_FRAMES] for clip in clips]
-    views = [View(view, part.mean(axis=0) if i % 2 else None).push(part) for i, part in enumerate(parts)]
-    return sorted(views, key=len)
-
-
-def typical(network: FoldedNetwork, heard: list[NDArray[np.float32]]) -> list[NDArray[np.float32]]:
-    """The half of the windows without extremes.
-
-    Int8 spans what it is calibrated on, and a few outliers would make every other step coarser. What lies beyond
-    saturates, as the gates behind it do. Raises BadDataError where no window is as long as a step.
-    """
-    usable = [window for window in heard if len(window) >= network.stride]
-    if not usable:
-        raise BadDataError("calibration: no window is as long as a step of the network")
-    peaks = np.stack([network.peaks(window) for window in usable])
-    extreme = (peaks / np.median(peaks, axis=0)).max(axis=1)
-    return [window for window, one in zip(usable, extreme, strict=True) if one <= np.median(extreme)]
+    return [View(view, part.mean(axis=0) if i % 2 else None).push(part) for i, part in enumerate(parts)]
 
 
 def _decision(run: RunFolder) -> DecisionDefaults:
@@ -124,16 +109,14 @@ def _classes(run: RunFolder, graph: StepGraph) -> tuple[EmotionClass, ...]:
     return classes
 
 
-def _geometry(stream: Stream, graph: StepGraph, quantised: QuantisedNetwork) -> Geometry:
+def geometry(stream: Stream, graph: StepGraph, quantised: QuantisedNetwork) -> Geometry:
+    """What a call takes and gives, and how windows are staggered."""
     states = []
-    for (name, shape), start in zip(graph.state_shapes.items(), graph.start(), strict=True):
-        edge = quantised.states[name]
-        raw = np.clip(np.round(start[0] / edge.scale) + edge.zero_point, -128, 127).astype(int)
+    for name, state in quantised.states.items():
         # A tail's past is alike at all its steps: one number a channel, or one for all.
-        channels = raw.reshape(-1, shape[-1])[0]
-        same = bool((channels == channels[0]).all())
-        initial = int(channels[0]) if same else tuple(int(c) for c in channels)
-        states.append(StateTensor(name, shape, edge.scale, edge.zero_point, initial))
+        same = bool((state.initial == state.initial[0]).all())
+        initial = int(state.initial[0]) if same else tuple(int(q) for q in state.initial)
+        states.append(StateTensor(name, state.shape, state.kind.scale, state.kind.zero_point, initial))
     return Geometry(
         frames_per_step=stream.frames_per_step,
         batch=stream.batch,

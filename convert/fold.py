@@ -128,23 +128,6 @@ class FoldedNetwork:
             x = np.stack(outputs)
         return x @ self.head + self.head_bias, after
 
-    def peaks(self, view: Array) -> Array:
-        """Greatest absolute value of W x and of U h of each gate, layer by layer, over a whole `view` (n, V)."""
-        x = np.asarray(view[: len(view) // self.stride * self.stride], np.float64)
-        for convolution, tail in zip(self.convolutions, self.start(), strict=False):
-            x = convolution(np.concatenate([tail, x]))
-        found = []
-        for recurrence in self.recurrences:
-            h, states = np.zeros(recurrence.units), []
-            for row in x:
-                states.append(h)
-                h = recurrence(row, h)
-            linear = x @ recurrence.kernel + recurrence.bias
-            back = np.stack(states) @ recurrence.recurrent + recurrence.recurrent_bias
-            found += [np.abs(part).max() for whole in (linear, back) for part in np.split(whole, 3, axis=1)]
-            x = np.stack([*states[1:], h])
-        return np.array(found)
-
     def logits(self, view: Array) -> Array:
         """Logits (n // stride, classes + 2) of a whole `view` (n, V); a rest shorter than a stride is left out."""
         whole = len(view) // self.stride * self.stride

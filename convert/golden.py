@@ -7,8 +7,8 @@ import io
 import numpy as np
 from numpy.typing import NDArray
 
-from convert.edges import Quantised
 from convert.runner import KERNELS, Runner
+from convert.writer import Quantised
 from device.features import SAMPLE_RATE, features
 from device.manifest import Manifest
 from device.view import View

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from convert.edges import Flatbuffer, Operator
+from convert.edges import Operator, operators
 from convert.engines import Engine
 from convert.fold import FoldedNetwork, fold
 from convert.run_folder import RunFolder, Utterances
@@ -125,7 +125,7 @@ def verify(package: Package, run: RunFolder, engines: list[Engine], recordings: 
         package,
         comparisons,
         drift(package, network, unseen),
-        Flatbuffer(package.network_bytes).operators(),
+        operators(package.network_bytes),
         sum(files.values()),
         len(package.network_bytes),
         left_out,
