@@ -118,20 +118,21 @@ if [ "$debs" = yes ]; then
     fail "apt does not know $deb_arch here: dpkg --add-architecture $deb_arch && apt-get update"
   mkdir "$work/debs"
   : > "$scratch/status"
+  local_to=(-o "APT::Architecture=$deb_arch" -o "APT::Architectures=$deb_arch") # apt as it is on the Pi
   # What apt would install where nothing is: NAME=VERSION lines.
   resolved() {
-    apt-get -s -o Dir::State::status="$scratch/status" -o APT::Architecture="$deb_arch" -o APT::Architectures="$deb_arch" \
-      --no-install-recommends install "$@" 2> "$scratch/log" | sed -n 's/^Inst \([^ ]*\) (\([^ ]*\) .*/\1=\2/p' | sort
+    apt-get -s -o Dir::State::status="$scratch/status" "${local_to[@]}" --no-install-recommends install "$@" 2> "$scratch/log" |
+      sed -n 's/^Inst \([^ ]*\) (\([^ ]*\) .*/\1=\2/p' | sort
   }
   # What these need, without Python's own needs and without what every Debian has.
   mapfile -t closure < <(
     comm -23 <(resolved "${apt_packages[@]}") <(resolved python3) | while IFS='=' read -r name version; do
-      apt-cache show "$name:$deb_arch=$version" 2> /dev/null | grep -qE '^Priority: (required|important|standard)' ||
-        printf '%s:%s=%s\n' "$name" "$deb_arch" "$version"
+      apt-cache "${local_to[@]}" show "$name=$version" 2> /dev/null | grep -qE '^Priority: (required|important|standard)' ||
+        printf '%s=%s\n' "$name" "$version"
     done
   )
   [ ${#closure[@]} -gt 0 ] || fail "apt can't resolve ${apt_packages[*]} for $deb_arch (apt-get update?)"
-  (cd "$work/debs" && quietly apt-get download "${closure[@]}") || fail "apt-get download failed (network? apt-get update?)"
+  (cd "$work/debs" && quietly apt-get "${local_to[@]}" download "${closure[@]}") || fail "apt-get download failed (network? apt-get update?)"
 fi
 
 mkdir "$work/systemd"
