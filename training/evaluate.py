@@ -168,7 +168,8 @@ def danger_curves(danger: NDArray[np.bool_], scores: NDArray[np.floating]) -> di
 def danger_table(
     clips: pd.DataFrame, scores: NDArray[np.floating], *, by: str = "corpus", rounds: int = 500
 ) -> pd.DataFrame:
-    """ROC area and average precision of danger for each group of judged clips, with intervals over speakers.
+    """ROC area and average precision of danger for each group of judged clips, with intervals over speakers
+    (none where only one speaks).
 
     `clips` needs emotion, speaker and the column `by`; rows whose emotion is no judged class must be left out before.
     """
@@ -182,15 +183,17 @@ def danger_table(
         speakers = clips["speaker"].to_numpy()[at]
         area = bootstrap(lambda r, s=some, t=told: roc_area(s[r], t[r]), speakers, rounds=rounds)
         precision = bootstrap(lambda r, s=some, t=told: average_precision(s[r], t[r]), speakers, rounds=rounds)
+        # One voice drawn again is the same voice: that is no interval.
+        several = speakers[0] == "" or len(set(speakers)) > 1
         rows[name] = {
             "clips": len(at),
             "danger": int(some.sum()),
             "auc": area.value,
-            "auc_low": area.low,
-            "auc_high": area.high,
+            "auc_low": area.low if several else np.nan,
+            "auc_high": area.high if several else np.nan,
             "average_precision": precision.value,
-            "ap_low": precision.low,
-            "ap_high": precision.high,
+            "ap_low": precision.low if several else np.nan,
+            "ap_high": precision.high if several else np.nan,
         }
     return pd.DataFrame.from_dict(rows, orient="index")
 

@@ -58,7 +58,8 @@ def _danger(page: Report, judged: Judged) -> None:
     page.text(
         "Danger is anger, fear or a scream, against everything else. The area under the ROC curve is the chance",
         "that a dangerous clip gets a higher score than a calm one: 0.5 is a coin, 1 is perfect. The low and high",
-        "ends hold for 95 of 100 draws of other speakers like these: where few speakers were heard they lie far apart.",
+        "ends hold for 95 of 100 draws of other speakers like these: where few were heard they lie far",
+        "apart, where one was, there are none.",
     )
     page.table(judged.danger, "By corpus, with intervals over speakers.")
     curves = {}

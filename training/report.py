@@ -54,7 +54,8 @@ class Report:
 
     def table(self, frame: pd.DataFrame, caption: str, *, digits: int = 3) -> None:
         """A table with its index as the first column; numbers rounded, nothing where there is none."""
-        shown = frame.reset_index() if frame.index.name or frame.index.dtype == object else frame
+        named = not isinstance(frame.index, pd.RangeIndex)
+        shown = frame.rename_axis(frame.index.name or "").reset_index() if named else frame
         shown = shown.map(lambda value: _number(value, digits))
         body = shown.to_html(index=False, border=0, escape=True, na_rep="")
         self._parts.append(f"<p>{html.escape(caption)}</p>{body}")

@@ -19,12 +19,16 @@ def test_a_page_holds_everything_itself(tmp_path: Path) -> None:
     page.text("One", "sentence.")
     page.points(["a < b"])
     page.table(pd.DataFrame({"uar": [0.12345, np.nan]}, index=pd.Index(["<b>", "x"], name="corpus")), "Figures.")
+    page.table(pd.DataFrame.from_dict({"RAVDESS": {"clips": 3}}, orient="index"), "Names without a title.")
+    page.table(pd.DataFrame({"path": ["a.wav"]}), "Numbers are no names.")
     counts = pd.DataFrame([[3, 1], [0, 2]], index=["sad", "fear"], columns=["sad", "fear"])
     page.picture(report.confusion_picture(counts), "Confusion.")
     path = page.write(tmp_path / "new" / "report.html")
     text = path.read_text(encoding="utf-8")
     assert "Fear &amp; &lt;anger&gt;" in text
     assert "&lt;b&gt;" in text
+    assert "<td>RAVDESS</td>" in text
+    assert "<td>0</td>" not in text
     assert "<b>" not in text
     assert "0.123" in text
     assert "nan" not in text.lower().replace("alternan", "")
