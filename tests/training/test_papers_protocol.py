@@ -12,11 +12,11 @@ pytest.importorskip("imblearn")
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from device.errors import BadDataError, MissingInputError
+from device.errors import BadDataError, MissingInputError, UsageError
 from training.reproductions import lstm_song, smote_2dcnn
 from training.reproductions.oversampling import oversample
 from training.reproductions.protocol import Clips, Planned, choose, figures_of, score, split
-from training.reproductions.runs import RunFolder
+from training.reproductions.runs import RunFolder, picked
 from training.reproductions.study import thinned
 
 pytestmark = pytest.mark.training
@@ -223,6 +223,23 @@ def test_the_folder_of_another_index_or_reproduction_is_refused(tmp_path):
         RunFolder(tmp_path, "lstm-song", "abd")
     with pytest.raises(BadDataError, match="holds runs of lstm-song"):
         RunFolder(tmp_path, "loopq", "abc")
+
+
+def test_runs_are_picked_by_name_in_their_order():
+    planned = [_planned([], name) for name in ("random-lstm-0", "house-lstm-0", "random-conv1d-0", "random-lstm-1")]
+    assert picked(planned, ()) == planned
+    assert [run.name for run in picked(planned, ["*-conv1d-0", "random-lstm-?"])] == [
+        "random-lstm-0",
+        "random-conv1d-0",
+        "random-lstm-1",
+    ]
+    with pytest.raises(UsageError, match=r"--only random-gru\* fits none of the 4 runs.*random-lstm-0"):
+        picked(planned, ["random-lstm-0", "random-gru*"])
+
+
+def test_a_run_that_is_made_of_a_missing_one_names_it(tmp_path):
+    with pytest.raises(MissingInputError, match=r"run random-fused-0 first"):
+        RunFolder(tmp_path, "loopq", "abc").arrays("random-fused-0")
 
 
 def test_a_broken_record_is_named(tmp_path):

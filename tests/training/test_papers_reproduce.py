@@ -93,6 +93,13 @@ def test_reproduce_resumes_and_writes_its_report(songs, tmp_path, monkeypatch):
     assert after.pop("house-conv1d-0.json")
     assert after == before
 
+    # Of two that are lost, --only makes the one that is asked for.
+    for name in ("house-conv1d-0", "speakers-conv1d-0"):
+        (output / "runs" / f"{name}.json").unlink()
+    CliRunner().invoke(reproduce, [*arguments, "--only", "house-*"], catch_exceptions=False)
+    assert (output / "runs" / "house-conv1d-0.json").is_file()
+    assert not (output / "runs" / "speakers-conv1d-0.json").exists()
+
 
 def test_a_folder_without_runs_has_no_report(tmp_path):
     with pytest.raises(MissingInputError, match="holds no runs"):

@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from device.errors import UsageError
+from training.memory import keep_freed
 from training.places import corpora_root, runs_root
 
 STUDIES = {
@@ -22,6 +23,7 @@ STUDIES = {
 @click.option("--output", type=click.Path(path_type=Path), help="Run folder (default: NAME among the runs).")
 @click.option("--seeds", type=click.IntRange(1), default=None, help="Seeds of every run (3; --quick: 1).")
 @click.option("--epochs", type=click.IntRange(1), default=None, help="Epochs instead of the paper's.")
+@click.option("--only", multiple=True, help="Runs of this name alone, * for any part (random-lstm-*); may be repeated.")
 @click.option("--quick", is_flag=True, help="A few clips and epochs: proves that all runs, no figure.")
 @click.option("--full", is_flag=True, help="Networks and frames at the paper's size; for a GPU.")
 @click.option("--ours/--no-ours", default=True, help="Our recipe in the same protocols, after the paper's.")
@@ -34,6 +36,7 @@ def reproduce(
     output: Path | None,
     seeds: int | None,
     epochs: int | None,
+    only: tuple[str, ...],
     quick: bool,
     full: bool,
     ours: bool,
@@ -50,11 +53,14 @@ def reproduce(
     from training.reproductions.tables import costs as costs_table
     from training.reproductions.tables import markdown
 
+    keep_freed()
     module, _, kind = STUDIES[name].partition(":")
     study = getattr(import_module(f"training.reproductions.{module}"), kind)
-    scale = Scale(seeds or (1 if quick else 3), epochs, quick, full, ours)
+    scale = Scale(seeds or (1 if quick else 3), epochs, quick, full, ours, only)
     folder = output or runs_root() / (name + ("-quick" if quick else ""))
     made = study(scale)
+    if only and not isinstance(made, Study):
+        raise UsageError(f"{name} can't be run in parts: leave --only away; what is finished is not made again")
     if costs_only:
         if not isinstance(made, Study):
             raise UsageError(f"{name} tells what it costs in its report; run it without --costs-only")

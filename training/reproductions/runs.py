@@ -5,13 +5,14 @@ import os
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from device.errors import BadDataError, MissingInputError
+from device.errors import BadDataError, MissingInputError, UsageError
 from training.reproductions.protocol import Planned
 from training.runs import made_by, write_json
 
@@ -78,7 +79,10 @@ class RunFolder:
 
     def arrays(self, name: str) -> dict[str, NDArray[Any]]:
         """What a finished run kept beside its figures (probabilities of the test clips)."""
-        with np.load(self.runs / f"{name}.npz", allow_pickle=False) as kept:
+        path = self.runs / f"{name}.npz"
+        if not path.is_file():
+            raise MissingInputError(f"{path} is not there: run {name} first, which this run is made from")
+        with np.load(path, allow_pickle=False) as kept:
             return dict(kept)
 
     def records(self) -> list[dict[str, Any]]:
@@ -102,6 +106,15 @@ class RunFolder:
         # The figures come last: a run counts as finished only with everything it keeps.
         write_json(self.runs / f"{run.name}.json", record)
         return _read(self.runs / f"{run.name}.json")
+
+
+def picked(planned: Sequence[Planned], only: Sequence[str]) -> list[Planned]:
+    """The runs whose names fit a pattern of `only`, all where it is empty; UsageError for a pattern that fits none."""
+    for pattern in only:
+        if not any(fnmatchcase(run.name, pattern) for run in planned):
+            names = ", ".join(run.name for run in planned[:3])
+            raise UsageError(f"--only {pattern} fits none of the {len(planned)} runs: they are called {names} ...")
+    return [run for run in planned if not only or any(fnmatchcase(run.name, pattern) for pattern in only)]
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from training.reproductions import ours
 from training.reproductions.costs import Costs, of_network, of_ours
 from training.reproductions.fitting import Inputs, Recipe, learned, rows_of, train
 from training.reproductions.protocol import PROTOCOLS, Clips, Planned, Split, score, split
-from training.reproductions.runs import RunFolder
+from training.reproductions.runs import RunFolder, picked
 
 Made = tuple[dict[str, Any], dict[str, NDArray[Any]]]
 QUICK_CLIPS = 24
@@ -59,7 +59,7 @@ class Scale:
     """How much of a study is run: seeds, epochs (None: the paper's), only as a proof (`quick`).
 
     `full`: networks and frames at the paper's size where two cores get a reduced one. `ours`: our own recipe
-    in the same protocols too.
+    in the same protocols too. `only`: runs whose names fit one of these patterns, where any is given.
     """
 
     seeds: int = 3
@@ -67,6 +67,7 @@ class Scale:
     quick: bool = False
     full: bool = False
     ours: bool = True
+    only: tuple[str, ...] = ()
 
 
 class Study(ABC):
@@ -191,13 +192,12 @@ class Study(ABC):
         if self.scale.quick:
             clips = thinned(clips, QUICK_CLIPS)
         runs = RunFolder(output, self.name, index_hash(clips.table))
+        planned = picked([*self.planned(clips, root), *self.afterwards(clips, runs)], self.scale.only)
         runs.note(self.summary(clips))
         self.prepare(clips, root)
-        for _ in runs.make(self.planned(clips, root)):
+        for _ in runs.make(planned):
             pass
-        for _ in runs.make(self.afterwards(clips, runs)):
-            pass
-        if not self.scale.quick:
+        if not self.scale.quick and not self.scale.only:
             self.costs(output)
         print(f"{self.name}: {len(runs.records())} runs in {output}", file=sys.stderr)
         return runs
