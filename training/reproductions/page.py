@@ -24,8 +24,8 @@ def write_report(study: Study, runs: RunFolder) -> Path:
     report.note(CAVEAT)
     scale = summary["scale"]
     report.text(
-        f"{len(records)} runs, {scale['seeds']} seeds asked for, epochs "
-        f"{scale['epochs'] or 'as the paper has them'}, "
+        f"Runs: {len(records)}; seeds asked for: {scale['seeds']}; epochs: "
+        f"{scale['epochs'] or ('two' if scale['quick'] else 'as the paper has them')}; "
         f"{'full size' if scale['full'] else 'the size that two cores allow'}. "
         "What says 'not run' was not run; nothing here is filled in."
     )

@@ -201,14 +201,14 @@ def tables(study: Study, runs: RunFolder) -> list[Table]:
     """All tables of a reproduction's report."""
     records, summary = runs.records(), runs.summary()
     records.sort(key=lambda record: record["made_by"]["started"])
-    made = real_and_made(records)
+    made, spent = real_and_made(records), Costs(runs.folder).known
     return [
         systems(records, study.paper),
         *([made] if made else []),
         overfitting(records, study.paper),
         by_class(records, study.paper, summary["classes"]),
         by_origin(records, study.paper),
-        costs(Costs(runs.folder).known, study.paper),
+        *([costs(spent, study.paper)] if spent else []),
     ]
 
 
