@@ -108,9 +108,7 @@ class GateNormalisedGRU(keras.layers.Layer):
             ("mean", "zeros", False),
             ("variance", "ones", False),
         ):
-            weight = self.add_weight(
-                shape=(wide,), initializer=initializer, trainable=trainable, name=f"{name}_{part}"
-            )
+            weight = self.add_weight(shape=(wide,), initializer=initializer, trainable=trainable, name=f"{name}_{part}")
             setattr(self, f"{name}_{part}", weight)
 
     def call(self, sequence: Any, training: bool = False, mask: Any = None) -> Any:
@@ -121,17 +119,21 @@ class GateNormalisedGRU(keras.layers.Layer):
         drops = self._cell_masks(batch, sequence.shape[-1]) if training and self.cell_dropout else None
         if drops is not None:
             sequence = sequence * drops["input"][:, None, :]
-        linear = ops.matmul(sequence, self.kernel)
-        linear = self._normalise_input(linear, valid, training) if self.normalise else linear + self.beta_x
-        states = self._scan(linear, valid, training, drops)
+        # Time first from here on: what is transposed is the narrow input, not the wide product.
+        sequence, valid = ops.transpose(sequence, (1, 0, 2)), ops.transpose(valid)[:, :, None]
+        kernel, offset = self.kernel, self.beta_x
+        if self.normalise:
+            mean, gain = self._statistics_of_input(sequence, valid, training)
+            kernel, offset = kernel * gain, offset - mean * gain
+        linear = ops.matmul(sequence, kernel) + offset
+        last, states = self._scan(linear, valid, training, drops)
+        # A masked step keeps the state, so the last state is the last valid one.
+        states = ops.transpose(states, (1, 0, 2)) if self.return_sequences else last
         if drops is not None:
-            states = states * drops["state"][:, None, :]
+            states = states * (drops["state"][:, None, :] if self.return_sequences else drops["state"])
         if training and self.dropout:
             states = keras.random.dropout(states, self.dropout, seed=self.seed_generator)
-        if self.return_sequences:
-            return states
-        last = ops.maximum(ops.cast(ops.sum(valid, axis=1), "int32") - 1, 0)
-        return ops.squeeze(ops.take_along_axis(states, last[:, None, None], axis=1), axis=1)
+        return states
 
     def _cell_masks(self, batch: Any, size: int) -> dict[str, Any]:
         def draw(width: int) -> Any:
@@ -139,46 +141,53 @@ class GateNormalisedGRU(keras.layers.Layer):
 
         return {"input": draw(size)} | {name: draw(self.units) for name in ("z", "r", "candidate", "state")}
 
-    def _normalise_input(self, linear: Any, valid: Any, training: bool) -> Any:
+    def _statistics_of_input(self, sequence: Any, valid: Any, training: bool) -> tuple[Any, Any]:
+        """Mean of W x, and the gain that makes its deviation gamma.
+
+        W x is linear, so its mean and variance follow from the input's mean and covariance: the same numbers, without a
+        pass over all of W x, and the normalisation is a scaling of the kernel.
+        """
         mean, variance = self.mean_x, self.variance_x
         if training:
-            weight = valid[:, :, None]
             count = ops.maximum(ops.sum(valid), 1.0)
-            mean = ops.sum(linear * weight, axis=(0, 1)) / count
-            variance = ops.sum(ops.square(linear - mean) * weight, axis=(0, 1)) / count
+            centre = ops.sum(sequence * valid, axis=(0, 1)) / count
+            away = ops.reshape((sequence - centre) * valid, (-1, sequence.shape[-1]))
+            covariance = ops.matmul(ops.transpose(away), away) / count
+            mean = ops.matmul(centre[None, :], self.kernel)[0]
+            variance = ops.sum(self.kernel * ops.matmul(covariance, self.kernel), axis=0)
             self._move("x", mean, variance)
-        return (linear - mean) * (self.gamma_x * ops.rsqrt(variance + _EPSILON)) + self.beta_x
+        return mean, self.gamma_x * ops.rsqrt(variance + _EPSILON)
 
     def _move(self, part: str, mean: Any, variance: Any) -> None:
         for name, value in (("mean", mean), ("variance", variance)):
             average = getattr(self, f"{name}_{part}")
             average.assign(average * self.momentum + ops.stop_gradient(value) * (1 - self.momentum))
 
-    def _scan(self, linear: Any, valid: Any, training: bool, drops: dict[str, Any] | None) -> Any:
-        batch = ops.shape(linear)[0]
+    def _scan(self, linear: Any, valid: Any, training: bool, drops: dict[str, Any] | None) -> tuple[Any, Any]:
+        """The last state, (batch, units), and all of them, (steps, batch, units)."""
+        batch = ops.shape(linear)[1]
         state = ops.zeros((batch, self.units), dtype=linear.dtype)
+        prior = _PRIOR_STEPS * ops.cast(batch, "float32")
+        # How many states have been seen by the end of each step, (steps, 1, 1).
+        counts = (prior + ops.cumsum(ops.sum(valid, axis=(1, 2))))[:, None, None]
         collects = training and self.normalises_recurrent
-        start = (state,)
+        start: tuple[Any, ...] = (state,)
         if collects:
-            prior = _PRIOR_STEPS * ops.cast(batch, "float32")
             power = self.variance_h + ops.square(self.mean_h)
-            sums = ops.stack([self.mean_h * prior, power * prior])
-            start = (state, ops.stop_gradient(sums), prior)
+            start = (state, ops.stop_gradient(ops.stack([self.mean_h * prior, power * prior])))
+        known = linear.shape[0] is not None
 
         def step(carry: tuple[Any, ...], now: Any) -> tuple[tuple[Any, ...], Any]:
-            x, weight = now[:, :-1], now[:, -1:]
-            h = carry[0]
+            wide = 3 * self.units
+            x, weight, count = now if known else (now[:, :wide], now[:, wide : wide + 1], now[:1, wide + 1 :])
+            h, sums = carry[0], carry[1:]
             # What is read of the state is dropped, not what is carried on: scaled anew at every step it would grow.
-            read = h if drops is None else h * drops["state"]
-            u = ops.matmul(read, self.recurrent_kernel)
+            u = ops.matmul(h if drops is None else h * drops["state"], self.recurrent_kernel)
             if collects:
-                _, sums, count = carry
-                seen = u * weight
-                sums = sums + ops.stack([ops.sum(seen, axis=0), ops.sum(seen * u, axis=0)])
-                count = count + ops.sum(weight)
-                mean = sums[0] / count
-                variance = ops.maximum(sums[1] / count - ops.square(mean), 0.0)
-                carry = (h, sums, count)
+                both = ops.matmul(ops.transpose(weight), ops.concatenate([u, ops.square(u)], axis=1))
+                sums = (sums[0] + ops.reshape(both, (2, wide)),)
+                mean, power = ops.split(sums[0] / count, 2)
+                variance = ops.maximum(power - ops.square(mean), 0.0)
             elif self.normalises_recurrent:
                 mean, variance = self.mean_h, self.variance_h
             if self.normalises_recurrent:
@@ -186,18 +195,19 @@ class GateNormalisedGRU(keras.layers.Layer):
             new = self._gates(x, u + self.beta_h, h, drops)
             if training and self.grid:
                 new = new + ops.stop_gradient(ops.round(new * self.grid) / self.grid - new)
-            new = weight * new + (1 - weight) * h
-            carry = (new, *carry[1:])
+            carry = (weight * new + (1 - weight) * h, *sums)
             return carry, carry  # TensorFlow's scan wants what it stacks to be shaped as the carry
 
-        # One tensor: with two, TensorFlow's scan can't take sequences of unknown length.
-        inputs = ops.transpose(ops.concatenate([linear, valid[:, :, None]], axis=2), (1, 0, 2))
+        if known:
+            inputs = (linear, valid, counts)
+        else:  # TensorFlow's scan takes sequences of unknown length as one tensor only.
+            inputs = ops.concatenate([linear, valid, counts + ops.zeros_like(valid)], axis=2)
         carry, stacked = ops.scan(step, start, inputs)
         if collects:
-            seen = ops.maximum(carry[2] - prior, 1.0)
-            mean = (carry[1][0] - start[1][0]) / seen
-            self._move("h", mean, ops.maximum((carry[1][1] - start[1][1]) / seen - ops.square(mean), 0.0))
-        return ops.transpose(stacked[0], (1, 0, 2))
+            seen = ops.maximum(ops.sum(valid), 1.0)
+            mean, power = ops.unstack((carry[1] - start[1]) / seen)
+            self._move("h", mean, ops.maximum(power - ops.square(mean), 0.0))
+        return carry[0], stacked[0]
 
     def _gates(self, x: Any, u: Any, h: Any, drops: dict[str, Any] | None) -> Any:
         n = self.units
@@ -224,9 +234,7 @@ class GateNormalisedGRU(keras.layers.Layer):
 
     def get_config(self) -> dict[str, Any]:
         """All arguments, for saving."""
-        names = (
-            "units normalise statistics dropout cell_dropout initializer gamma momentum grid return_sequences seed"
-        )
+        names = "units normalise statistics dropout cell_dropout initializer gamma momentum grid return_sequences seed"
         return super().get_config() | {name: getattr(self, name) for name in names.split()}
 
 
