@@ -216,9 +216,11 @@ class Crops(keras.utils.PyDataset):
         start = int(rng.integers(0, len(clip) - room + 1)) if len(clip) > room else 0
         part = clip[start : start + room]
         if before:
-            pool = self.background if kind < 0.25 else self.calm
+            # Corpora without background sounds (a paper's): quiet stretches are of calm clips too, or nothing.
+            pool = self.background if kind < 0.25 and len(self.background) else self.calm
             below_db = rng.uniform(10, 40) if kind < 0.25 else rng.uniform(-6, 15)
-            out[:before] = self._earlier(pool, before, part, below_db, rng)
+            if len(pool):
+                out[:before] = self._earlier(pool, before, part, below_db, rng)
         out[before : before + len(part)] = part
         return before, before + len(part)
 

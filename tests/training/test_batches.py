@@ -67,6 +67,18 @@ def test_shapes_masks_and_weights() -> None:
     }  # fmt: skip
 
 
+def test_corpora_without_background_or_calm_clips_are_learned_from() -> None:
+    parameters = ViewParameters(*[(1.0,) * FRAME_SIZE] * 3)
+    for missing in (["background"], ["background", "neutral", "sad", "happy", "disgust"]):
+        rows = np.flatnonzero(~clips()["emotion"].isin(missing))
+        shown = Crops(clips(), rows, [copy()], parameters, frames=80, batch=64, steps=1, seed=4)
+        inputs, _, weights = shown[0]
+        assert len(shown.background) == 0
+        assert np.isfinite(inputs["view"]).all()
+        assert (inputs["valid"].sum(axis=1) >= 1).all()
+        assert weights["danger"].any()
+
+
 def test_the_wearer_is_known_as_often_as_asked() -> None:
     for knows, low, high in ((0.0, 0.0, 0.0), (1.0, 0.6, 1.0)):
         batches = crops(knows=knows, mixup=0.0, steps=10)
