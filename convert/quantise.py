@@ -33,16 +33,12 @@ _STEP = Quantised(1 / 1000, 0)
 _REST = Quantised(1 / 32000, 0)  # less than half a step of the state
 # Beyond these a step of the answer in int8 is not reached any more.
 _SIGMOID, _TANH = Quantised(13 / 255, 0), Quantised(7 / 255, 0)
-# The recurrences run twice over the same weights, with scales a little apart; so their roundings differ, and the mean
-# of the two has half the variance. What a twin's states and rests are called, and how much wider its scales are.
-_TWINS = (("", 1.0), ("twin_", 1.07))
 
 
 @dataclass(frozen=True)
 class Choices:
     """What `convert.study` switches off, one after the other, to tell what each is worth."""
 
-    twins: bool = True
     rest: bool = True  # the state's second word
     fitted: bool = True  # weights rounded for what comes in, not one by one
     levelled: bool = True  # channels of a convolution brought nearer to each other
@@ -140,9 +136,9 @@ class _Builder:
             cells.append(self._cell(recurrence, noted, flow))
             flow = _Flow(flow.tensor, np.ones(recurrence.units), np.zeros(recurrence.units))
         steps = writer.unpack(flow.tensor, 1)
-        logits = self._head([self._recur(cells, steps, *twin) for twin in _TWINS[: 2 if self.choices.twins else 1]])
+        logits = self._head(self._recur(cells, steps))
         # Tails first, then what everything reads, then what rounding took off.
-        order = sorted(self.states, key=lambda name: ("rest" in name, "twin" in name))
+        order = sorted(self.states, key=lambda name: "rest" in name)
         self.states = {name: self.states[name] for name in order}
         return writer.content(
             {"input": entry, **{n: self.ins[n] for n in order}},
@@ -189,16 +185,16 @@ class _Builder:
         x = writer.operator("CONV_2D", [x, kernel, shift], shape, _UNIT, **options)
         return _Flow(self._reshape(x, (batch, shape[2], outputs)), height / 2, height / 2)
 
-    def _recur(self, cells: list[_Cell], steps: list[Tensor], prefix: str, stretch: float) -> list[Tensor]:
+    def _recur(self, cells: list[_Cell], steps: list[Tensor]) -> list[Tensor]:
         """The states of the last layer after each of `steps`."""
         for number, cell in enumerate(cells, 1):
-            h, rest = f"{prefix}gru_{number}", f"{prefix}rest_{number}"
+            h, rest = f"gru_{number}", f"rest_{number}"
             shape, zeros = (steps[0].shape[0], cell.units), np.zeros(cell.units)
             state = self._state(h, shape, _UNIT, zeros)
             left = self._state(rest, shape, _REST, zeros) if self.choices.rest else None
             after = []
             for x in steps:
-                state, left = self._move(state, left, *self._gates(cell, x, state, stretch))
+                state, left = self._move(state, left, *self._gates(cell, x, state))
                 after.append(state)
             self.outs |= {h: state} | ({rest: left} if left else {})
             steps = after
@@ -227,19 +223,17 @@ class _Builder:
             spans=tuple(_span(part, self.choices.spanned) for part in (heard.linear, heard.back, heard.product)),
         )
 
-    def _gates(self, cell: _Cell, x: Tensor, h: Tensor, stretch: float) -> tuple[Tensor, Tensor]:
+    def _gates(self, cell: _Cell, x: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
         """1 - z and the candidate."""
         do, shape = self.writer.operator, h.shape
         whole = do("CONCATENATION", [x, h], (shape[0], x.shape[1] + shape[1]), _UNIT, axis=1)
-        of_linear, of_back, of_product, of_gate, of_candidate = (
-            Quantised(kind.scale * stretch, kind.zero_point) for kind in (*cell.spans, _SIGMOID, _TANH)
-        )
-        opening = do("LOGISTIC", [do("FULLY_CONNECTED", [whole, *cell.opening], shape, of_gate)], shape, _SHARE)
-        reset = do("LOGISTIC", [do("FULLY_CONNECTED", [whole, *cell.reset], shape, of_gate)], shape, _SHARE)
+        of_linear, of_back, of_product = cell.spans
+        opening = do("LOGISTIC", [do("FULLY_CONNECTED", [whole, *cell.opening], shape, _SIGMOID)], shape, _SHARE)
+        reset = do("LOGISTIC", [do("FULLY_CONNECTED", [whole, *cell.reset], shape, _SIGMOID)], shape, _SHARE)
         linear = do("FULLY_CONNECTED", [x, *cell.linear], shape, of_linear)
         back = do("FULLY_CONNECTED", [h, *cell.back], shape, of_back)
         product = do("MUL", [reset, back], shape, of_product)
-        return opening, do("TANH", [do("ADD", [linear, product], shape, of_candidate)], shape, _UNIT)
+        return opening, do("TANH", [do("ADD", [linear, product], shape, _TANH)], shape, _UNIT)
 
     def _move(self, h: Tensor, rest: Tensor | None, opening: Tensor, candidate: Tensor) -> tuple[Tensor, Tensor | None]:
         """h + (1 - z) (candidate - h) in two words.
@@ -264,18 +258,13 @@ class _Builder:
             rest = do("ADD", [do("SUB", [coarse, new], shape, _STEP), fine], shape, _REST)
         return new, rest
 
-    def _head(self, twins: list[list[Tensor]]) -> Tensor:
-        """Logits of every step, of the twins' mean."""
+    def _head(self, states: list[Tensor]) -> Tensor:
+        """Logits of every step."""
         network, shape, writer = self.graph.network, self.graph.output_shape, self.writer
-        size, count = len(network.head), len(twins)
-        rounded = self._round(network.head, _Told(self.heard.head, np.ones(size), np.zeros(size)))
-        scales = rounded.scales / count
-        bias = np.rint((network.head_bias + rounded.bias) / (_UNIT.scale * scales)).astype(np.int32)
-        head = writer.weights(np.tile(rounded.weights.T, count), scales), writer.weights(bias, _UNIT.scale * scales)
-        kind, each = _span(self.heard.logits, self.choices.spanned), []
-        for states in zip(*twins, strict=True):
-            both = writer.operator("CONCATENATION", list(states), (shape[0], size * count), _UNIT, axis=1)
-            each.append(writer.operator("FULLY_CONNECTED", [both, *head], (shape[0], shape[2]), kind))
+        size = len(network.head)
+        head = self._dense(network.head, network.head_bias, _Told(self.heard.head, np.ones(size), np.zeros(size)))
+        kind = _span(self.heard.logits, self.choices.spanned)
+        each = [writer.operator("FULLY_CONNECTED", [h, *head], (shape[0], shape[2]), kind) for h in states]
         whole = writer.operator("PACK", each, shape, kind, valuesCount=len(each), axis=1)
         return writer.operator("DEQUANTIZE", [whole], shape, None)
 

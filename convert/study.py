@@ -28,8 +28,7 @@ Array = NDArray[np.float64]
 _ALL = Choices()
 CASES = {
     "as it is": _ALL,
-    "without twins": replace(_ALL, twins=False),
-    "without twins and rest": replace(_ALL, twins=False, rest=False),
+    "a state of one word": replace(_ALL, rest=False),
     "weights rounded one by one": replace(_ALL, fitted=False),
     "channels not levelled": replace(_ALL, levelled=False),
     "whole ranges": replace(_ALL, spanned=1.0),
