@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from device.errors import BadDataError, MissingInputError, UsageError
 from training.reproductions import lstm_song, smote_2dcnn
 from training.reproductions.oversampling import oversample
-from training.reproductions.protocol import Clips, Planned, choose, figures_of, score, split
+from training.reproductions.protocol import PROTOCOLS, Clips, Planned, choose, figures_of, score, split
 from training.reproductions.runs import RunFolder, picked
 from training.reproductions.study import thinned
 
@@ -177,6 +177,17 @@ def test_thinning_keeps_speakers_and_proportions():
     some = thinned(Clips(table[(table["label"] != "sad") | (table["path"].str.contains("sad0"))], clips.classes), 12)
     assert some.table["label"].value_counts().to_dict() == {"angry": 12, "happy": 12, "neutral": 12, "sad": 4}
     assert some.table[some.table["label"] == "angry"]["speaker"].nunique() == 6
+
+
+def test_thinning_leaves_no_corpus_and_no_side_out():
+    clips = _clips({"CREMA-D": [str(n) for n in range(1001, 1041)], "RAVDESS": ["01", "02", "03", "04"]}, each=2)
+    some = thinned(clips, 8)
+    kept = some.table.groupby(["label", "corpus"]).size()
+    assert len(kept) == 8
+    assert kept.min() >= 2
+    for protocol in PROTOCOLS:
+        part = split(some, protocol, 0.4, 0)
+        assert set(some.table["corpus"].iloc[part.test]) == {"CREMA-D", "RAVDESS"}, protocol
 
 
 def _planned(calls, name="one", **settings_of_run):

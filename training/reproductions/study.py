@@ -21,6 +21,7 @@ from training.reproductions.costs import Costs, of_network, of_ours
 from training.reproductions.fitting import Inputs, Recipe, learned, rows_of, train
 from training.reproductions.protocol import PROTOCOLS, Clips, Planned, Split, score, split
 from training.reproductions.runs import RunFolder, picked
+from training.splits import speaker_independent
 
 Made = tuple[dict[str, Any], dict[str, NDArray[Any]]]
 QUICK_CLIPS = 24
@@ -236,19 +237,21 @@ class Study(ABC):
 
 
 def thinned(clips: Clips, each: int) -> Clips:
-    """At most `each` clips of the largest class, the others in proportion, every speaker in turn.
+    """At most `each` clips of the largest class, the others in proportion: corpora, sides and speakers in turn.
 
-    So every protocol still has its sides, and classes stay as unequal as they were.
+    So no corpus is missing, every protocol still has its sides, and classes stay as unequal as they were.
     """
     table = clips.table
     counts = table["label"].value_counts()
     turn = table.groupby(["label", "speaker"]).cumcount()
-    order = table.assign(turn=turn).sort_values(["label", "turn", "path"])
+    order = table.assign(turn=turn, side=speaker_independent(table)).sort_values(["label", "turn", "path"])
+    order["turn"] = order.groupby(["label", "corpus", "side"]).cumcount()
+    order = order.sort_values(["label", "turn", "path"])
     kept = pd.concat(
         rows.head(max(4, round(each * counts[label] / counts.max()))) for label, rows in order.groupby("label")
     )
     note = f"QUICK: at most {each} clips of a class, {QUICK_EPOCHS} epochs: it shows that all runs, no more."
-    table = kept.drop(columns="turn").sort_values("path").reset_index(drop=True)
+    table = kept.drop(columns=["turn", "side"]).sort_values("path").reset_index(drop=True)
     return Clips(table, clips.classes, (note, *clips.notes))
 
 
