@@ -181,7 +181,7 @@ def test_thinning_keeps_speakers_and_proportions():
 
 def test_thinning_leaves_no_corpus_and_no_side_out():
     clips = _clips({"CREMA-D": [str(n) for n in range(1001, 1041)], "RAVDESS": ["01", "02", "03", "04"]}, each=2)
-    some = thinned(clips, 8)
+    some = thinned(clips, 16)
     kept = some.table.groupby(["label", "corpus"]).size()
     assert len(kept) == 8
     assert kept.min() >= 2
