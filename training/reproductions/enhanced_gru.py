@@ -22,7 +22,6 @@ from device.features import PARAMETERS, features
 from training.cache import cached
 from training.corpora.clip import EMOTIONS
 from training.index import build_index, index_hash
-from training.memory import keep_freed
 from training.networks import paper_gru
 from training.paper_features import Scaler, coarser, pad
 from training.reproductions.fitting import Recipe, learned, rows_of, train
@@ -136,7 +135,6 @@ class EnhancedGru:
 
     def run(self, root: Path, output: Path) -> RunFolder:
         """Make every run that is not there yet."""
-        keep_freed()
         index = build_index(root)
         clips = select(index)
         if self.scale.quick:
