@@ -109,11 +109,23 @@ def verify(  # noqa: PLR0917 (click hands its options over by name)
         engines.append(Engine("LiteRT, arm64 (qemu)", "xnnpack", "/usr/bin/python3", arm64, most=60))
     found = verify(load(package), RunFolder(run_folder), engines, list(recordings))
     command = f"python -m convert verify {package} --run RUN" + " --tflite-runtime PYTHON" * bool(tflite_runtime)
-    click.echo(write_report(found, report, command + " --arm64 ROOT" * bool(arm64)))
+    command += " --arm64 ROOT" * bool(arm64) + " --recording FILE ..." * bool(recordings)
+    click.echo(write_report(found, report, command))
     for line in found.failed():
         click.echo(f"convert: missed: {line}", err=True)
     if found.failed():
         sys.exit(BadDataError.code)
+
+
+@convert.command()
+@click.argument("run", type=_FOLDER)
+def study(run: Path) -> None:
+    """What each choice of the quantisation is worth, on the unseen utterances of a training RUN."""
+    from convert.run_folder import RunFolder
+    from convert.study import study
+
+    for row in study(RunFolder(run)):
+        click.echo(row)
 
 
 def main() -> NoReturn:

@@ -37,7 +37,7 @@ _SIGMOID, _TANH = Quantised(13 / 255, 0), Quantised(7 / 255, 0)
 
 @dataclass(frozen=True)
 class Choices:
-    """What `convert.study` switches off, one after the other, to tell what each is worth."""
+    """What `python -m convert study` switches off, one after the other, to tell what each is worth."""
 
     rest: bool = True  # the state's second word
     fitted: bool = True  # weights rounded for what comes in, not one by one

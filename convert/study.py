@@ -1,16 +1,15 @@
-"""What each choice of the quantisation is worth: `python -m convert.study RUN`.
+"""What each choice of the quantisation is worth: `python -m convert study RUN`.
 
 Builds the graph of a run again and again, each time with one choice less, and asks all of `unseen.npz`. Prints
 rows of a table: agreement on the even and on the odd utterances, what agreement the spread of the errors and the
-margins let expect (steadier than a count of ten), the mean error of the probabilities, size and cost.
+margins let expect (steadier than a count of ten), the mean error of the probabilities, and the size.
 """
 
 from __future__ import annotations
 
 import math
-import sys
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -67,9 +66,8 @@ def expected_agreement(told: Array, meant: Array) -> float:
     return float(np.mean([1 - 0.5 * math.erfc(m / spread / math.sqrt(2)) for m in margins]))
 
 
-def main(path: str) -> None:
-    """Print the table's rows."""
-    run = RunFolder(Path(path))
+def study(run: RunFolder) -> Iterator[str]:
+    """The table's rows, each as soon as it is known."""
     network, stream = fold(run.model()), run.stream()
     graph = StepGraph(network, stream.batch, stream.frames_per_step)
     heard, clips = listen(network, windows(run.calibration(), run.view())), Clips.of(run, network)
@@ -79,12 +77,7 @@ def main(path: str) -> None:
         told = probabilities(runner.run_each(clips.views))
         same = told.argmax(axis=1) == clips.expected.argmax(axis=1)
         expected, error = expected_agreement(told, clips.expected), np.abs(told - clips.expected).mean()
-        print(
+        yield (
             f"| {name} | {same[::2].mean():.4f} | {same[1::2].mean():.4f} | {expected:.4f} | {error:.4f} "
-            f"| {len(made.content) / 1000:.0f} KB |",
-            flush=True,
+            f"| {len(made.content) / 1000:.0f} KB |"
         )
-
-
-if __name__ == "__main__":
-    main(sys.argv[1])

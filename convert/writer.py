@@ -61,11 +61,11 @@ class Writer:
         self._graph = schema.SubGraphT(tensors=[], operators=[], name="step")
         self._codes: dict[str, int] = {}
 
-    def tensor(self, shape: tuple[int, ...], kind: Quantised | None, name: str = "") -> Tensor:
+    def tensor(self, shape: tuple[int, ...], kind: Quantised | None) -> Tensor:
         """An int8 tensor that means (q - zero point) * scale, or a float one."""
         scales = None if kind is None else np.array([kind.scale], np.float32)
         zeros = None if kind is None else np.array([kind.zero_point], np.int64)
-        return self._add(shape, "float32" if kind is None else "int8", 0, scales, zeros, kind=kind, name=name)
+        return self._add(shape, "float32" if kind is None else "int8", 0, scales, zeros, kind=kind)
 
     def constant(self, values: NDArray[Any], kind: Quantised | None = None) -> Tensor:
         """An int8 or int32 constant."""
@@ -120,9 +120,8 @@ class Writer:
         *,
         axis: int = 0,
         kind: Quantised | None = None,
-        name: str = "",
     ) -> Tensor:
-        tensor = schema.TensorT(type=_TYPES[type_name], buffer=buffer, name=name)
+        tensor = schema.TensorT(type=_TYPES[type_name], buffer=buffer, name="")
         tensor.shape = np.array(shape, np.int32)
         if scales is not None:
             tensor.quantization = schema.QuantizationParametersT(quantizedDimension=axis)

@@ -128,8 +128,7 @@ class Crops(keras.utils.PyDataset):
         noises: float = 0.0,
     ) -> None:
         super().__init__(workers=1, use_multiprocessing=False, max_queue_size=16)
-        self.stride = stride
-        self.frames, self.batch, self.steps, self.seed, self.epoch = frames, batch, steps, seed, 0
+        self.frames, self.stride, self.batch, self.steps, self.seed, self.epoch = frames, stride, batch, steps, seed, 0
         self.knows, self.strangers, self.mixup = knows, strangers, mixup
         self.throats, self.paces, self.noises = throats, paces, noises
         self.rows, self.copies, self.parameters = rows, copies, parameters

@@ -28,7 +28,9 @@ from tqdm import tqdm
 
 from device.audio import read_samples
 from device.decision import Decider, DecisionParameters
+from device.errors import MissingInputError
 from device.features import FRAMES_PER_SECOND, SAMPLE_RATE, FeatureStream
+from device.hearing.road import parameters_of
 from device.manifest import Calibration, DecisionDefaults, Sensitivity, SensitivityName
 from device.network import Network
 from device.package import Package, load
@@ -212,9 +214,7 @@ def measure(tracks: Sequence[Track]) -> dict[str, Measured]:
     for chooses, counts in (halves, halves[::-1]):
         settings = choose(chooses, Calibration()).sensitivities
         for name, setting in settings.items():
-            parameters = DecisionParameters(
-                **{field: getattr(setting, field) for field in ("threshold", "release", "smooth_s", "n", "m")}
-            )
+            parameters = parameters_of(setting)
             for scores, kind in zip(counted[name], ("life", "acted", "danger"), strict=True):
                 scores.append(score([track for track in counts if track.kind.startswith(kind)], parameters))
     return {name: Measured(*(together(scores) for scores in kinds)) for name, kinds in counted.items()}
@@ -283,6 +283,14 @@ def decide(
     return chosen, measured
 
 
+def _split_of(run: Path) -> str:
+    """The split that the run was trained with: who it never heard."""
+    recipe = run / "recipe.toml"
+    if not recipe.is_file():
+        raise MissingInputError(f"{recipe}: not there, so nobody knows whom this run heard; give a run folder")
+    return str(tomllib.loads(recipe.read_text(encoding="utf-8")).get("split", "speakers"))
+
+
 def _logits(danger: NDArray[np.float64], calibration: Calibration) -> NDArray[np.float64]:
     clipped = np.clip(danger, 1e-12, 1 - 1e-12)
     return np.asarray((np.log(clipped / (1 - clipped)) - calibration.bias) / calibration.scale)
@@ -300,7 +308,7 @@ def main(run: Path, package: Path, corpora: Path | None, scores: bool) -> None:
     """
     root = corpora_root(corpora)
     clips = build_index(root)
-    part = split(clips, tomllib.loads((run / "recipe.toml").read_text(encoding="utf-8")).get("split", "speakers"))
+    part = split(clips, _split_of(run))
     loaded = load(package)
     chosen, measured = decide(run, loaded, clips, np.flatnonzero((part == "validation").to_numpy()), root)
     for name, setting in chosen.sensitivities.items():

@@ -27,7 +27,7 @@ def throats(count: int, rng: np.random.Generator, chance: float = 0.6) -> tuple[
     A shorter vocal tract moves the formants up, by up to 16 %, and mostly goes with a higher voice.
     """
     changed = rng.random(count) < chance
-    chosen = np.where(changed, rng.integers(0, len(_WARPS), count), len(_WARPS) // 2 - 1)
+    chosen = rng.integers(0, len(_WARPS), count)
     semitones = 12 * np.log2(_WARPS[chosen]) * rng.uniform(0.5, 2.0, count) + rng.normal(size=count) * 1.5
     matrices = np.where(changed[:, None, None], _warp_matrices()[chosen], np.eye(COEFFICIENTS, dtype=np.float32))
     return matrices.astype(np.float32), np.where(changed, semitones, 0.0).astype(np.float32)

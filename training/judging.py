@@ -17,6 +17,7 @@ from tqdm import tqdm
 from device.decision import Decider, DecisionParameters
 from device.errors import UsageError
 from device.features import FRAMES_PER_SECOND, FeatureStream
+from device.hearing.road import parameters_of
 from device.network import Network, classify
 from device.package import Package
 from training import evaluate, streams
@@ -147,9 +148,7 @@ def judge_streams(network: Network, heard: Iterable[Stream], *, progress: bool =
     for stream in tqdm(heard, "streams", unit="stream", disable=None if progress else True):
         times, danger = listen(network, stream.samples)
         for name, setting in settings.items():
-            parameters = DecisionParameters(
-                **{field: getattr(setting, field) for field in ("threshold", "release", "smooth_s", "n", "m")}
-            )
+            parameters = parameters_of(setting)
             spans = decide(times, danger, parameters, stream.seconds)
             score = streams.judge(stream.events, spans, stream.seconds)
             rows.append(_row(stream.name, name, score))

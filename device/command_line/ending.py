@@ -47,7 +47,7 @@ def run(group: click.Group, name: str, command: str, *, workbench: bool = False)
         # Whoever read our output has enough; Python must not complain once more while it ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 0
-    except Exception as error:
+    except Exception as error:  # whatever else it was: a person gets a line of it, and never a bare traceback
         if workbench:
             raise
         complain(

@@ -20,7 +20,7 @@ from device.config import Config
 from device.decision import Decider, Decision, DecisionParameters
 from device.features import HOP_SAMPLES, PARAMETERS, SAMPLE_RATE, FeatureStream
 from device.hearing.gate import SilenceGate
-from device.manifest import Manifest
+from device.manifest import Manifest, Sensitivity
 from device.network import Network, Posterior
 
 _FULL_SCALE = 32768.0
@@ -64,10 +64,14 @@ class Heard:
 
 def decision_parameters(manifest: Manifest, config: Config) -> DecisionParameters:
     """The package's parameters for the configured sensitivity, with the configuration's overrides."""
-    named = manifest.decision.sensitivities[config.model.sensitivity]
+    return parameters_of(manifest.decision.sensitivities[config.model.sensitivity]).overridden(config.decision)
+
+
+def parameters_of(named: Sensitivity) -> DecisionParameters:
+    """How a named sensitivity decides."""
     return DecisionParameters(
         threshold=named.threshold, release=named.release, smooth_s=named.smooth_s, n=named.n, m=named.m
-    ).overridden(config.decision)
+    )
 
 
 def loudness_dbfs(samples: NDArray[np.int16]) -> float:
