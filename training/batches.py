@@ -6,8 +6,6 @@ random one of the clip's copies; its view knows the wearer, or nobody, or (seldo
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import keras
 import numpy as np
 import pandas as pd
@@ -16,55 +14,16 @@ from numpy.typing import NDArray
 from device.features import FRAME_SIZE
 from device.view import LEVEL, LEVEL_PER_DB, VIEW_SIZE, VOICING, View, ViewParameters, sounding
 from training.copies import Copy
-from training.corpora.clip import CLASSES, DANGER, EMOTIONS
 from training.frame_augment import channel, paced, spec_augment, throats, with_noise, with_throats
+from training.targets import steps_of, targets_of
+from training.teachers import Teachers, Told
 
 VOICED = 0.45
-_SMOOTHING = 0.05
-_KNOWN_AFTER_FRAMES = 60.0  # so much of a voice tells what it is; before that the answer counts less
-# How much a clip counts for danger, by how strongly it was acted: what is hardly shown teaches little.
-_STRENGTH = {"low": 0.6, "high": 1.5, "strong": 1.3}
-_VOTES = 0.3  # share of a target that the listeners' votes make, the rest is what the actor meant
 # How often a clip is drawn, against a clip of CREMA-D: small corpora more, TESS' two voices less.
 _DRAWS = {
     "RAVDESS": 1.5, "TESS": 0.3, "SAVEE": 1.2, "EMO-DB": 3.0, "nEMO": 0.8, "ASED": 1.3, "EmoSpeech-Command": 1.0,
     "Nonverbal": 3.0, "Screams": 6.0, "Background": 2.0, "Speech": 1.0,
 }  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Targets:
-    """What is to be learned of each clip: emotions (n, 8), danger (n, 1), and how much each counts (n,)."""
-
-    emotion: NDArray[np.float32]
-    emotion_weight: NDArray[np.float32]
-    danger: NDArray[np.float32]
-    danger_weight: NDArray[np.float32]
-
-
-def targets_of(clips: pd.DataFrame) -> Targets:
-    """Targets of an index' rows: soft where listeners voted; surprise, boredom and others teach no emotion."""
-    emotion = np.zeros((len(clips), len(CLASSES)), np.float32)
-    for row, (label, votes) in enumerate(zip(clips["emotion"], clips["votes"], strict=True)):
-        if label not in CLASSES:
-            continue
-        emotion[row, CLASSES.index(label)] = 1.0
-        if votes is not None and label in EMOTIONS:
-            emotion[row] *= 1 - _VOTES
-            emotion[row, : len(EMOTIONS)] += _VOTES * np.asarray(votes, np.float32)
-    known = clips["emotion"].isin(CLASSES).to_numpy()
-    emotion = emotion * (1 - _SMOOTHING) + _SMOOTHING / len(CLASSES)
-    # Ordinary speech was not acted: that nobody is in danger is sure, that it is neutral is not.
-    ordinary = (clips["corpus"] == "Speech").to_numpy()
-    danger = clips["emotion"].isin(DANGER).to_numpy(np.float32)[:, None]
-    strength = np.where(danger[:, 0] > 0, clips["intensity"].map(_STRENGTH).fillna(1.0).to_numpy(np.float32), 1.0)
-    unsure = (clips["emotion"] == "surprise").to_numpy()
-    return Targets(
-        emotion,
-        known * np.where(ordinary, 0.3, 1.0).astype(np.float32),
-        danger,
-        np.where(unsure, 0.2, np.where(known | (clips["emotion"] == "boredom"), strength, 0.0)).astype(np.float32),
-    )
 
 
 def voiced_sums(copy: Copy, rows: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -106,6 +65,7 @@ class Crops(keras.utils.PyDataset):
         knows: share of the crops whose wearer is known. `strangers`: share of those with another's means.
         throats, paces, noises: share of crops spoken by another throat, at another pace, before a background
             (`frame_augment.py`).
+        teachers: who softens the labels, and `taught` by what share.
     """
 
     def __init__(
@@ -126,11 +86,14 @@ class Crops(keras.utils.PyDataset):
         throats: float = 0.0,
         paces: float = 0.0,
         noises: float = 0.0,
+        teachers: Teachers | None = None,
+        taught: float = 0.0,
     ) -> None:
         super().__init__(workers=1, use_multiprocessing=False, max_queue_size=16)
         self.frames, self.stride, self.batch, self.steps, self.seed, self.epoch = frames, stride, batch, steps, seed, 0
         self.knows, self.strangers, self.mixup = knows, strangers, mixup
         self.throats, self.paces, self.noises = throats, paces, noises
+        self.teachers, self.taught = teachers, taught
         self.rows, self.copies, self.parameters = rows, copies, parameters
         self.targets = targets_of(clips)
         corpus = clips["corpus"].to_numpy()[rows]
@@ -180,6 +143,10 @@ class Crops(keras.utils.PyDataset):
             if rng.random() < self.knows:
                 means[at] = self._wearer(int(row), int(copy), rng)
         frames, means = with_throats(frames, *throat), with_throats(means, *throat)
+        told = None
+        if self.teachers is not None:
+            own = [self._own(int(row), int(copy), rng) for row, copy in zip(drawn, copies, strict=True)]
+            told = self.teachers(frames, valid, with_throats(np.array(own), *throat))
         for at in np.flatnonzero(rng.random(self.batch) < self.noises):
             noise = self.copies[0].clip(int(rng.choice(self.background)))
             noise = np.roll(noise, int(rng.integers(len(noise) + 1)), axis=0)
@@ -195,7 +162,7 @@ class Crops(keras.utils.PyDataset):
             wearer = None if np.isnan(means[at, 0]) else means[at]
             length = int(valid[at].sum())
             view[at, :length] = View(self.parameters, wearer).push(frames[at, :length])
-        return self._mix(drawn, view, valid, begins, rng)
+        return self._mix(view, valid, *self._labels(drawn, valid, begins, told), rng)
 
     def _crop(self, out: NDArray[np.float32], row: int, copy: int, rng: np.random.Generator) -> tuple[int, int]:
         """Fill `out` as a window of a stream might: begun amid the clip, ended before its end, or begun with what
@@ -239,16 +206,27 @@ class Crops(keras.utils.PyDataset):
         return earlier
 
     def _wearer(self, row: int, copy: int, rng: np.random.Generator) -> NDArray[np.float32]:
-        """Means of one to eight other clips of the speaker, calm ones mostly; of a stranger's now and then."""
+        """Means of the speaker's other clips; of a stranger's now and then."""
         name = self.speaker[row]
-        nobody = np.full(FRAME_SIZE, np.nan, np.float32)
         if name not in self.of_speaker:
             # Who speaks is not known here; nobody's own means would be right, so these are a stranger's.
             if rng.random() > self.strangers or not self.names:
-                return nobody
+                return np.full(FRAME_SIZE, np.nan, np.float32)
             name = self.names[int(rng.integers(len(self.names)))]
         elif rng.random() < self.strangers:
             name = self.names[int(rng.integers(len(self.names)))]
+        return self._means_of(name, row, copy, rng)
+
+    def _own(self, row: int, copy: int, rng: np.random.Generator) -> NDArray[np.float32]:
+        """Means of the speaker's other clips, for the teachers; NaN where nobody knows who speaks."""
+        name = self.speaker[row]
+        return (
+            self._means_of(name, row, copy, rng) if name in self.of_speaker else np.full(FRAME_SIZE, np.nan, np.float32)
+        )
+
+    def _means_of(self, name: str, row: int, copy: int, rng: np.random.Generator) -> NDArray[np.float32]:
+        """Means of the voiced frames of one to eight clips of `name` but `row`, calm ones mostly; NaN: too few."""
+        nobody = np.full(FRAME_SIZE, np.nan, np.float32)
         pool = self.calm_of[name] if rng.random() < 0.6 else self.of_speaker[name]
         pool = pool[pool != row]
         if not len(pool):
@@ -258,41 +236,40 @@ class Crops(keras.utils.PyDataset):
         count = counts[chosen].sum()
         return nobody if count < 50 else (sums[chosen].sum(axis=0) / count).astype(np.float32)
 
+    def _labels(
+        self, drawn: NDArray[np.int64], valid: NDArray[np.float32], begins: NDArray[np.int64], told: Told | None
+    ) -> tuple[dict[str, NDArray[np.float32]], dict[str, NDArray[np.float32]]]:
+        """Targets and weights by output; what the teachers said makes its share of the targets."""
+        t = self.targets
+        last_frames = np.arange(self.stride - 1, self.frames, self.stride)
+        steps, step_weight = steps_of(t, drawn, valid, begins, last_frames)
+        parts = {"emotion": t.emotion[drawn], "danger": t.danger[drawn], "steps": steps}
+        weights = {"emotion": t.emotion_weight[drawn].copy(), "danger": t.danger_weight[drawn].copy()}
+        if told is not None:
+            # Before the clip begins there is no danger, whatever they take it for.
+            within = (self.taught * (last_frames >= begins[:, None])).astype(np.float32)[:, :, None]
+            for name, share in (("emotion", self.taught), ("danger", self.taught), ("steps", within)):
+                parts[name] = (1 - share) * parts[name] + share * getattr(told, name)
+        return parts, weights | {"steps": step_weight}
+
     def _mix(
         self,
-        drawn: NDArray[np.int64],
         view: NDArray[np.float32],
         valid: NDArray[np.float32],
-        begins: NDArray[np.int64],
+        parts: dict[str, NDArray[np.float32]],
+        weights: dict[str, NDArray[np.float32]],
         rng: np.random.Generator,
     ) -> tuple[dict[str, NDArray[np.float32]], ...]:
         """Some clips of the batch half hidden behind the next one (mixup), targets alike."""
-        t = self.targets
-        steps, step_weight = self._steps(drawn, valid, begins)
-        parts = [t.emotion[drawn], t.danger[drawn], steps]
-        weights = {"emotion": t.emotion_weight[drawn].copy(), "danger": t.danger_weight[drawn].copy()}
-        weights["steps"] = step_weight
         mixed = np.flatnonzero(rng.random(self.batch) < self.mixup)
         others = (mixed + 1) % self.batch
         share = (1 - rng.beta(0.4, 0.4, len(mixed)) / 2).astype(np.float32)
-        fresh = [part.copy() for part in parts]
-        for part, values in zip(fresh, parts, strict=True):
+        fresh = {name: part.copy() for name, part in parts.items()}
+        for name, values in parts.items():
             by = share.reshape(-1, *(1,) * (values.ndim - 1))
-            part[mixed] = by * values[mixed] + (1 - by) * values[others]
+            fresh[name][mixed] = by * values[mixed] + (1 - by) * values[others]
         for weight in weights.values():
             weight[mixed] = np.minimum(weight[mixed], weight[others])
         own = view[others] * valid[others][:, :, None]
         view[mixed] = share[:, None, None] * view[mixed] + (1 - share)[:, None, None] * own
-        told = dict(zip(("emotion", "danger", "steps"), fresh, strict=True))
-        return {"view": view, "valid": valid}, told, weights
-
-    def _steps(
-        self, drawn: NDArray[np.int64], valid: NDArray[np.float32], begins: NDArray[np.int64]
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Danger at each step (batch, steps, 1), and its weight (batch, steps): less while a danger has just begun."""
-        last_frames = np.arange(self.stride - 1, self.frames, self.stride)
-        since = last_frames - begins[:, None]
-        danger = self.targets.danger[drawn] * (since >= 0)
-        ramp = np.clip(since / _KNOWN_AFTER_FRAMES, 0.1, 1.0)
-        weight = np.where(danger > 0, ramp, 1.0) * self.targets.danger_weight[drawn][:, None] * valid[:, last_frames]
-        return danger[:, :, None].astype(np.float32), weight.astype(np.float32)
+        return {"view": view, "valid": valid}, fresh, weights

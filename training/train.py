@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from device.errors import MissingInputError, UsageError
+from device.errors import UsageError
 from device.view import VIEW_SIZE, View, ViewParameters, sounding
 from training.augment import WaveAugmenter
 from training.batches import Crops, view_parameters
@@ -31,6 +31,7 @@ from training.networks.gru import danger_gru
 from training.places import HOME, corpora_root, runs_root
 from training.runs import Run, load_recipe, write_json
 from training.splits import split
+from training.teachers import Teachers, network_of
 
 _BUCKET_FRAMES = 160
 _LONGEST_FRAMES = 960
@@ -63,6 +64,8 @@ class DangerRecipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     throats: float = 0.0  # share of crops: see `frame_augment.py`
     paces: float = 0.0
     noises: float = 0.0
+    teachers: tuple[str, ...] = ()  # runs beside this one: see `teachers.py`
+    taught: float = 0.5  # share of each target that they say
     start: str = ""  # a run beside this one whose weights are the first ones
     paths: tuple[str, ...] = ()  # clips whose paths begin so; without any, all
     split: str = "speakers"
@@ -169,10 +172,12 @@ def fit(recipe: DangerRecipe, clips: pd.DataFrame, part: pd.Series, copies: list
         throats=recipe.throats,
         paces=recipe.paces,
         noises=recipe.noises,
+        teachers=Teachers([folder.parent / name for name in recipe.teachers]) if recipe.teachers else None,
+        taught=recipe.taught,
     )
     model = compile_network(recipe)
     if recipe.start:
-        model.set_weights(_weights_of(folder.parent / recipe.start))
+        model.set_weights(network_of(folder.parent / recipe.start).get_weights())
     average = AverageWeights(folder / "average.npz", recipe.epochs - recipe.average_last)
 
     def begin(epoch: int, _: Any = None) -> None:
@@ -267,13 +272,6 @@ def summary(clips: pd.DataFrame, emotion: NDArray[np.float32], danger: NDArray[n
             row["danger_mean"] = float(1 / (1 + np.exp(-danger[judged].mean())))
         rows.append(row)
     return pd.DataFrame(rows)
-
-
-def _weights_of(folder: Path) -> list[NDArray[np.float32]]:
-    path = folder / "network.keras"
-    if not path.is_file():
-        raise MissingInputError(f"{path}: the recipe starts from this run; train it first")
-    return list(keras.models.load_model(path, compile=False).get_weights())
 
 
 def evaluate(

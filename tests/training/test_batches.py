@@ -6,9 +6,11 @@ import pytest
 
 from device.features import FRAME_SIZE
 from device.view import VIEW_SIZE, ViewParameters
-from training.batches import Crops, targets_of, view_parameters
+from training.batches import Crops, view_parameters
 from training.copies import Copy
 from training.corpora.clip import CLASSES
+from training.targets import targets_of
+from training.teachers import Told
 
 pytestmark = pytest.mark.training
 LABELS = ("neutral", "angry", "fear", "happy", "sad", "surprise", "background", "scream", "disgust", "boredom")
@@ -129,3 +131,26 @@ def test_steps_are_calm_until_the_clip_begins_and_dangerous_within_it() -> None:
         mixed = [row for row in heard if len(row) and row[0] == 0 and row[-1] == 1]
         seen += len(mixed)
     assert seen > 5
+
+
+def test_teachers_soften_the_labels_within_the_clip_alone() -> None:
+    def teachers(frames: np.ndarray, valid: np.ndarray, means: np.ndarray) -> Told:
+        assert frames.shape == (16, 80, FRAME_SIZE)
+        assert means.shape == (16, FRAME_SIZE)
+        assert valid.shape == (16, 80)
+        return Told(
+            np.full((16, len(CLASSES)), 1 / len(CLASSES), np.float32),
+            np.full((16, 1), 0.5, np.float32),
+            np.full((16, 20, 1), 0.5, np.float32),
+        )
+
+    inputs, hard, weights = crops(mixup=0.0)[1]
+    taught_inputs, soft, taught_weights = crops(mixup=0.0, teachers=teachers, taught=0.4)[1]
+    assert inputs["view"].shape == taught_inputs["view"].shape
+    counts = weights["emotion"] > 0
+    np.testing.assert_allclose(soft["emotion"][counts].sum(axis=1), 1, atol=1e-5)
+    assert set(np.unique(soft["danger"].round(3))) <= {np.float32(0.2), np.float32(0.8)}
+    # Nothing is danger before the clip, though the teachers were half sure everywhere.
+    assert set(np.unique(soft["steps"].round(3))) <= {np.float32(0.0), np.float32(0.2), np.float32(0.8)}
+    assert set(np.unique(hard["steps"])) <= {0.0, 1.0}
+    assert weights.keys() == taught_weights.keys()
