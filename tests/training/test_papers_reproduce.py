@@ -13,6 +13,7 @@ from click.testing import CliRunner
 pytest.importorskip("imblearn")
 
 from device.errors import BadDataError, MissingInputError, OutcryError
+from training import train
 from training.networks import conv1d
 from training.paper_features import SONG, frames_of
 from training.places import HOME
@@ -22,6 +23,8 @@ from training.reproductions.fitting import Recipe
 from training.reproductions.protocol import PROTOCOLS, Clips, Split
 from training.reproductions.smote_2dcnn import Smote2dCnn, SmoteVariant
 from training.reproductions.study import Scale, Variant
+from training.runs import Run, load_recipe
+from training.train import DangerRecipe
 
 pytestmark = pytest.mark.training
 RATE = 16000
@@ -230,11 +233,40 @@ def test_ours_never_says_a_class_that_it_lacks():
     np.testing.assert_allclose(told, [[1.0, 0.0]])
 
 
-def test_the_shipped_recipe_is_what_is_trained_anew():
-    shipped = ours.recipe(None, quick=False)
-    assert (shipped.epochs, shipped.units) == (ours.recipe(None, quick=False).epochs, (160,))
-    short = ours.recipe(3, quick=False)
-    assert (short.epochs, short.average_last, short.rate) == (3, 3, shipped.rate)
+def test_ours_is_the_shipped_recipe_from_nothing_with_steps_by_the_data():
+    shipped = load_recipe(HOME / "training" / "recipes" / "danger-speakers.toml", DangerRecipe)
+    many, few = (ours.recipe(None, quick=False, learns=n) for n in (20_000, 501))
+    assert (many.start, many.noises, many.throats, many.grid) == ("", 0.0, shipped.throats, shipped.grid)
+    assert (many.steps, many.epochs) == (shipped.steps, shipped.epochs)
+    assert few.steps * few.epochs * few.batch == pytest.approx(ours.PASSES * 501, rel=0.05)
+    short = ours.recipe(3, quick=False, learns=501)
+    assert (short.epochs, short.average_last, short.rate) == (3, 1, shipped.rate)
+
+
+@pytest.mark.timeout(900)
+def test_ours_goes_on_where_it_was_cut_and_leaves_a_run_to_convert(songs, tmp_path, monkeypatch):
+    def cut(*_):
+        raise KeyboardInterrupt
+
+    arguments = ["lstm-song", "--corpora", str(songs), "--output", str(tmp_path / "runs"), "--quick"]
+    arguments += ["--only", "speakers-ours-*"]
+    folder = tmp_path / "runs" / "ours" / "speakers-0"
+    with monkeypatch.context() as during:
+        during.setattr(train, "predict", cut)
+        assert CliRunner().invoke(reproduce, arguments).exit_code == 1
+    assert not Run(folder).finished
+    assert not list((tmp_path / "runs" / "runs").glob("*.json"))
+    begun = (folder / "run.json").read_bytes()
+    assert CliRunner().invoke(reproduce, arguments, catch_exceptions=False).exit_code == 0
+    run = Run(folder)
+    assert run.finished
+    assert run.about["started"] == json.loads(begun)["started"]
+    assert (folder / "network.keras").is_file()
+    record = json.loads((tmp_path / "runs" / "runs" / "speakers-ours-0.json").read_text())
+    assert len(record["figures"]["confusion"]) == 6
+    # Another recipe in the same place begins anew.
+    assert CliRunner().invoke(reproduce, [*arguments, "--epochs", "1"], catch_exceptions=False).exit_code == 0
+    assert len(Run(folder).history()) == 1
 
 
 def test_a_network_that_does_not_convert_has_a_reason():

@@ -138,7 +138,7 @@ class Study(ABC):
         costs.measure("ours", partial(of_ours, self.clip_s))
         return costs
 
-    def planned(self, clips: Clips, root: Path) -> list[Planned]:
+    def planned(self, clips: Clips, root: Path, folder: Path) -> list[Planned]:
         """All trainings, seed by seed, ours last; each names its settings, so a finished one is known again."""
         theirs = [
             Planned(
@@ -150,10 +150,16 @@ class Study(ABC):
             for variant in self.chosen()
             for protocol in variant.protocols
         ]
-        return theirs + (self._ours(clips, root) if self.scale.ours else [])
+        return theirs + (self._ours(clips, root, folder) if self.scale.ours else [])
 
-    def _ours(self, clips: Clips, root: Path) -> list[Planned]:
-        recipe = ours.recipe(self.scale.epochs, quick=self.scale.quick)
+    def _ours(self, clips: Clips, root: Path, folder: Path) -> list[Planned]:
+        learns = round((1 - self.test_share) * len(clips.table))
+        recipe = ours.recipe(self.scale.epochs, quick=self.scale.quick, learns=learns)
+
+        def work(protocol: str, seed: int) -> Made:
+            part = self.split(clips, protocol, seed)
+            return ours.work(clips, part, root, recipe, folder / "ours" / f"{protocol}-{seed}")
+
         return [
             Planned(
                 f"{protocol}-ours-{seed}",
@@ -165,14 +171,11 @@ class Study(ABC):
                     "clips": len(clips.table),
                     **msgspec.to_builtins(recipe),
                 },
-                partial(self._one_of_ours, clips, protocol, seed, root, recipe),
+                partial(work, protocol, seed),
             )
             for seed in range(self.scale.seeds)
             for protocol in PROTOCOLS
         ]
-
-    def _one_of_ours(self, clips: Clips, protocol: str, seed: int, root: Path, recipe: Any) -> Made:
-        return ours.work(clips, self.split(clips, protocol, seed), root, recipe)
 
     def chosen(self) -> list[Variant]:
         """The variants at this scale: --quick takes the systems and the first of every other group."""
@@ -193,7 +196,7 @@ class Study(ABC):
         if self.scale.quick:
             clips = thinned(clips, QUICK_CLIPS)
         runs = RunFolder(output, self.name, index_hash(clips.table))
-        planned = picked([*self.planned(clips, root), *self.afterwards(clips, runs)], self.scale.only)
+        planned = picked([*self.planned(clips, root, output), *self.afterwards(clips, runs)], self.scale.only)
         runs.note(self.summary(clips))
         self.prepare(clips, root)
         for _ in runs.make(planned):
