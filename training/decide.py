@@ -283,12 +283,12 @@ def decide(
     return chosen, measured
 
 
-def _split_of(run: Path) -> str:
-    """The split that the run was trained with: who it never heard."""
+def _recipe_of(run: Path) -> dict[str, Any]:
+    """The recipe that the run was trained by: it tells who was never heard (`split`) and what alone was (`paths`)."""
     recipe = run / "recipe.toml"
     if not recipe.is_file():
         raise MissingInputError(f"{recipe}: not there, so nobody knows whom this run heard; give a run folder")
-    return str(tomllib.loads(recipe.read_text(encoding="utf-8")).get("split", "speakers"))
+    return tomllib.loads(recipe.read_text(encoding="utf-8"))
 
 
 def _logits(danger: NDArray[np.float64], calibration: Calibration) -> NDArray[np.float64]:
@@ -308,7 +308,8 @@ def main(run: Path, package: Path, corpora: Path | None, scores: bool) -> None:
     """
     root = corpora_root(corpora)
     clips = build_index(root)
-    part = split(clips, _split_of(run))
+    recipe = _recipe_of(run)
+    part = split(clips, str(recipe.get("split", "speakers")))
     loaded = load(package)
     chosen, measured = decide(run, loaded, clips, np.flatnonzero((part == "validation").to_numpy()), root)
     for name, setting in chosen.sensitivities.items():
@@ -326,7 +327,8 @@ def main(run: Path, package: Path, corpora: Path | None, scores: bool) -> None:
         for name, table in tables.items():
             click.echo(f"\n{side}: {name}\n{table.round(3).to_string()}")
     write_json(run / "metrics.json", told | {"int8": cards, "corpora": cards[side]["plain"], "streams": streams_told})
-    (run / "README.md").write_text(card.body(chosen, cards, streams_told) + "\n", encoding="utf-8")
+    text = card.body(chosen, cards, streams_told, tuple(recipe.get("paths", ())))
+    (run / "README.md").write_text(text + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

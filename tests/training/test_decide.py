@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 
 from device.manifest import Calibration
-from training.decide import LIMITS, Track, calibrate, choose
+from training import card
+from training.decide import LIMITS, Measured, Track, calibrate, choose
+from training.streams import StreamScore
 
 pytestmark = pytest.mark.training
 
@@ -57,3 +59,21 @@ def test_calibration_makes_logits_probabilities() -> None:
     told = calibrate(logits, danger)
     assert told.scale == pytest.approx(1.5, abs=0.1)
     assert told.bias == pytest.approx(-0.7, abs=0.1)
+
+
+def test_the_card_names_the_licences_of_what_was_learned_from_alone() -> None:
+    chosen = choose(tracks(0.1, 0.95), Calibration())
+    counted = StreamScore(1.0, events=2, heard=1, false_alarms=0, latencies_s=(1.5,), after_end_s=(0.5,))
+    streams = dict.fromkeys(chosen.sensitivities, Measured(counted, counted, counted).told())
+
+    everything = card.body(chosen, {"validation": {}}, streams)
+    assert "CC BY-NC-SA 4.0" in everything
+    assert "non-commercial" in everything
+
+    free = card.body(chosen, {"validation": {}}, streams, [name for name, _, _ in card.FREE if name != "Rooms/"])
+    assert "-NC-" not in free
+    assert "no scream" in free
+
+    own = card.body(chosen, {"validation": {}}, streams, ["CREMA-D/", "Mine/"])
+    assert "| Mine/ |  | ask its publisher |" in own
+    assert "any use" not in own
