@@ -86,11 +86,14 @@ def test_a_protocol_without_anybody_to_test_or_a_class_to_learn_says_so():
 def test_missing_and_half_corpora_are_named():
     table = _table({"CREMA-D": ["1001"]})
     classes = ("angry", "happy", "sad", "neutral")
-    assert "SAVEE is not here" in choose(table, classes, ["CREMA-D", "SAVEE"]).notes[0]
+    half, missing = choose(table, classes, {"CREMA-D": 7442, "TESS": 12, "SAVEE": 480}).lacks[::2]
+    assert half.startswith("CREMA-D: 12 of its 7,442 clips are here")
+    assert missing.startswith("SAVEE is not here")
+    assert not choose(table, classes, {"CREMA-D": 12}).lacks
     with pytest.raises(BadDataError, match=r"no clip of sad.*only half there"):
-        choose(table[table["label"] != "sad"], classes, ["CREMA-D"])
+        choose(table[table["label"] != "sad"], classes, {"CREMA-D": 12})
     with pytest.raises(MissingInputError, match="none of CREMA-D"):
-        choose(table[:0], classes, ["CREMA-D"])
+        choose(table[:0], classes, {"CREMA-D": 12})
 
 
 def test_scores_by_hand():

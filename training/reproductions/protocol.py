@@ -6,7 +6,7 @@ paper's figure owes to known voices. *house* tests on the validation speakers th
 is judged on.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -29,12 +29,13 @@ FEW_SPEAKERS = 2
 class Clips:
     """The clips of one reproduction: their rows of the index, labels among `classes`, and what is missing.
 
-    `table` has the index's columns and `label`; `notes` are sentences for the report.
+    `table` has the index's columns and `label`; `notes` are sentences for the report, `lacks` for the user besides.
     """
 
     table: pd.DataFrame
     classes: tuple[str, ...]
     notes: tuple[str, ...] = ()
+    lacks: tuple[str, ...] = ()
 
     @property
     def labels(self) -> NDArray[np.int64]:
@@ -52,26 +53,34 @@ class Split:
     test: NDArray[np.int64]
 
 
-def choose(table: pd.DataFrame, classes: Sequence[str], needed: Sequence[str], notes: Sequence[str] = ()) -> Clips:
-    """Clips of `classes` (column `label`) of a selected index, with a note for each corpus that is missing.
+def choose(table: pd.DataFrame, classes: Sequence[str], needed: Mapping[str, int], notes: Sequence[str] = ()) -> Clips:
+    """Clips of `classes` (column `label`) of a selected index, and what they lack.
 
+    `needed`: how many such clips each corpus has as published; one that is missing or not whole is named.
     Raises MissingInputError where no corpus is there, BadDataError where a class has no clip at all.
     """
     table = table[table["label"].isin(list(classes))].reset_index(drop=True)
-    there = set(table["corpus"])
-    if not there:
+    there = table["corpus"].value_counts()
+    if there.empty:
         raise MissingInputError(
             f"none of {', '.join(needed)} is among the corpora: fetch it from its publisher (docs/training.md)"
         )
-    missing = [name for name in needed if name not in there]
-    told = [*notes, *(f"{name} is not here: its clips are missing from every figure." for name in missing)]
+    counts = {name: int(there.get(name, 0)) for name in needed}
+    lacks = [
+        f"{name}: {have:,} of its {needed[name]:,} clips are here; figures are of these "
+        "(docs/training.md tells where to fetch the rest)."
+        if have
+        else f"{name} is not here: its clips are missing from every figure (docs/training.md tells where to fetch it)."
+        for name, have in counts.items()
+        if have < needed[name]
+    ]
     empty = [name for name in classes if not (table["label"] == name).any()]
     if empty:
         raise BadDataError(
-            f"{', '.join(sorted(there))}: no clip of {', '.join(empty)}: the corpus is only half there; "
+            f"{', '.join(sorted(there.index))}: no clip of {', '.join(empty)}: the corpus is only half there; "
             "fetch the rest or check its file names (python -m training corpora)"
         )
-    return Clips(table, tuple(classes), tuple(told))
+    return Clips(table, tuple(classes), tuple(notes), tuple(lacks))
 
 
 def split(clips: Clips, protocol: str, share: float, seed: int, *, stratified: bool = True) -> Split:

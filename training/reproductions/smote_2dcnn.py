@@ -6,7 +6,7 @@ clips are scored apart, so that what the order gives is split into the easier te
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,8 @@ from training.reproductions.study import Made, PaperFigures, Scale, Study, Varia
 CLASSES = ("angry", "happy", "sad", "neutral")
 IEMOCAP_COUNTS = {"angry": 1103, "happy": 1636, "sad": 1084, "neutral": 1708}
 """With the excited clips as happy; the stand-in is thinned to these proportions."""
+CREMAD_CLIPS = 4900
+"""CREMA-D's clips of the four classes."""
 ROWS, COLUMNS = 16, 8
 SECONDS = 4.0
 COARSER = 4
@@ -62,9 +64,9 @@ def select(index: pd.DataFrame) -> Clips:
     """IEMOCAP's four classes, or the stand-in where it is not there."""
     if (index["corpus"] == "IEMOCAP").any():
         table = index[index["corpus"] == "IEMOCAP"]
-        return choose(table.assign(label=table["emotion"]), CLASSES, ["IEMOCAP"], NOTES)
+        return choose(table.assign(label=table["emotion"]), CLASSES, {"IEMOCAP": sum(IEMOCAP_COUNTS.values())}, NOTES)
     table = index[index["corpus"] == "CREMA-D"]
-    clips = choose(table.assign(label=table["emotion"]), CLASSES, ["CREMA-D"], (STAND_IN, *NOTES))
+    clips = choose(table.assign(label=table["emotion"]), CLASSES, {"CREMA-D": CREMAD_CLIPS}, (STAND_IN, *NOTES))
     return thinned_to(clips, IEMOCAP_COUNTS)
 
 
@@ -74,7 +76,7 @@ def thinned_to(clips: Clips, counts: dict[str, int]) -> Clips:
     share = min(have[name] / count for name, count in counts.items())
     kept = [rows.sample(int(share * counts[str(name)]), random_state=0) for name, rows in clips.table.groupby("label")]
     table = pd.concat(kept).sort_values("path").reset_index(drop=True)
-    return Clips(table, clips.classes, clips.notes)
+    return replace(clips, table=table)
 
 
 def variants(frames: int) -> Iterator[SmoteVariant]:

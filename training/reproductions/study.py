@@ -193,6 +193,8 @@ class Study(ABC):
         """Make every run that is not there yet; the report is written from the folder afterwards."""
         index = build_index(root)
         clips = self.select(index)
+        for line in clips.lacks:
+            print(line, file=sys.stderr)
         if self.scale.quick:
             clips = thinned(clips, QUICK_CLIPS)
         runs = RunFolder(output, self.name, index_hash(clips.table))
@@ -212,7 +214,7 @@ class Study(ABC):
         return {
             "title": self.title,
             "classes": list(clips.classes),
-            "notes": list(clips.notes),
+            "notes": [*clips.notes, *clips.lacks],
             "clips": {corpus: {k: int(v) for k, v in row.items()} for corpus, row in counts.iterrows()},
             "speakers": {c: int(n) for c, n in clips.table.groupby("corpus")["speaker"].nunique().items()},
             "scale": asdict(self.scale),
@@ -255,7 +257,7 @@ def thinned(clips: Clips, each: int) -> Clips:
     )
     note = f"QUICK: at most {each} clips of a class, {QUICK_EPOCHS} epochs: it shows that all runs, no more."
     table = kept.drop(columns=["turn", "side"]).sort_values("path").reset_index(drop=True)
-    return Clips(table, clips.classes, (note, *clips.notes))
+    return replace(clips, table=table, notes=(note, *clips.notes))
 
 
 def mean_curve(histories: Sequence[Mapping[str, Sequence[float]]], name: str) -> NDArray[np.float64]:
