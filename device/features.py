@@ -41,6 +41,7 @@ _NEIGHBOURS = np.array([-1, 0, 1])
 # Of three neighbouring values: half the difference of the outer two, and the second difference.
 _PARABOLA = np.array([[0.5, 1.0], [0.0, -2.0], [-0.5, 1.0]])
 _QUARTER = np.full(_DECIMATION, 1 / _DECIMATION)
+_LOW_BANDS = 24  # their narrow triangles end at 2.6 kHz: half of the filters' matrix is zeros
 _SILENT_POWER = 1e-9  # added to the mean square of a window (-90 dBFS): the voicing of near-silence goes to 0
 
 Samples = NDArray[np.int16] | NDArray[np.float32] | NDArray[np.float64]
@@ -83,7 +84,9 @@ FRAME_SIZE = PARAMETERS.size
 def as_float(samples: Samples) -> NDArray[np.float64]:
     """Samples as float64 in -1..1; int16 is divided by 32768."""
     if samples.dtype == np.int16:
-        return samples.astype(np.float64) / 32768.0
+        whole = samples.astype(np.float64)
+        whole *= 2.0**-15
+        return whole
     return samples.astype(np.float64, copy=False)
 
 
@@ -116,36 +119,58 @@ def dct_matrix() -> NDArray[np.float64]:
 
 
 @lru_cache(maxsize=1)
+def _filter_blocks() -> tuple[tuple[slice, slice, NDArray[np.float64]], ...]:
+    """The mel filters as blocks of bins, of bands and of weights: without the corners that hold zeros alone."""
+    filters = mel_filters() / _FFT
+    blocks = []
+    for bands in (slice(0, _LOW_BANDS), slice(_LOW_BANDS, PARAMETERS.mel_bands)):
+        used = np.flatnonzero(filters[:, bands].any(axis=1))
+        bins = slice(int(used[0]), int(used[-1]) + 1)
+        blocks.append((bins, bands, np.ascontiguousarray(filters[bins, bands])))
+    return tuple(blocks)
+
+
+@lru_cache(maxsize=1)
 def _pitch_constants() -> tuple[NDArray[np.float64], NDArray[np.float64], int]:
-    """Window; weight of each lag (1 / autocorrelation of the window, less for longer lags); first lag."""
+    """Window; power of bins to weighted autocorrelation, then energy, (bins, lags + 1); first lag.
+
+    An inverse transform that knows only the lags that are wanted. The weight of a lag is 1 / autocorrelation of
+    the window, less for longer lags.
+    """
     window = np.hanning(_SLOW_WINDOW + 2)[1:-1].astype(np.float64)
     own = np.fft.irfft(np.abs(np.fft.rfft(window, _PITCH_FFT)) ** 2, _PITCH_FFT)
     first = int(_LAG_RATE // PARAMETERS.f0_high_hz) - 1
     lags = np.arange(first, int(np.ceil(_LAG_RATE / PARAMETERS.f0_low_hz)) + 2)
     octaves = np.log2(lags / _LAG_RATE * PARAMETERS.f0_high_hz)
-    weight: NDArray[np.float64] = own[0] / own[lags] * (1 - _OCTAVE_COST * octaves)
-    return window, weight, first
+    weight = own[0] / own[lags] * (1 - _OCTAVE_COST * octaves)
+    bins = np.eye(_PITCH_FFT // 2 + 1)[_RUMBLE_BINS:]
+    correlation = np.fft.irfft(bins, _PITCH_FFT)
+    matrix = np.column_stack([correlation[:, lags] * weight, correlation[:, 0]])
+    return window, matrix, first
 
 
 def _pitch(windows: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """F0 in semitones over 50 Hz (0 where unvoiced) and voicing 0..1 of windows, shape (n, 160) at 4 kHz."""
-    window, weight, first = _pitch_constants()
+    window, matrix, first = _pitch_constants()
     padded = np.zeros((len(windows), _PITCH_FFT))
     np.multiply(windows, window, out=padded[:, :_SLOW_WINDOW])
-    spectrum = np.fft.rfft(padded)
-    power = spectrum.real**2 + spectrum.imag**2
-    power[:, :_RUMBLE_BINS] = 0
-    correlation = np.fft.irfft(power, _PITCH_FFT)
-    strength = correlation[:, first : first + len(weight)] * weight
-    best = strength[:, 1:-1].argmax(axis=1) + 1
-    around = strength[np.arange(len(best))[:, None], best[:, None] + _NEIGHBOURS]
-    around /= correlation[:, :1] + _SILENT_POWER * _SLOW_WINDOW
+    strength = _power(np.fft.rfft(padded)[:, _RUMBLE_BINS:]) @ matrix
+    energy = strength[:, -1:]
+    best = strength[:, 1:-2].argmax(axis=1) + 1
+    around = strength.take((np.arange(0, strength.size, strength.shape[1]) + best)[:, None] + _NEIGHBOURS)
+    around /= energy + _SILENT_POWER * _SLOW_WINDOW
     # The peak of a parabola through three lags; at the edge of the range there may be no peak.
     slope, bend = (around @ _PARABOLA).T
     shift = np.minimum(np.maximum(slope / np.minimum(bend, -1e-9), -0.5), 0.5)
     voicing = np.minimum(np.maximum(around[:, 1] - 0.5 * slope * shift, 0.0), 1.0)
     semitones = 12 * np.log2(_LAG_RATE / PARAMETERS.f0_reference_hz / (best + first + shift))
     return semitones * (voicing >= PARAMETERS.voicing_threshold), voicing
+
+
+def _power(spectrum: NDArray[np.complex128]) -> NDArray[np.float64]:
+    power = np.square(spectrum.real)
+    power += np.square(spectrum.imag)
+    return power
 
 
 def _sliding(signal: NDArray[np.float64], size: int, hop: int, count: int) -> NDArray[np.float64]:
@@ -159,55 +184,45 @@ class FeatureStream:
 
     def __init__(self) -> None:
         self._hamming = np.hamming(_WINDOW)
-        self._filters = mel_filters() / _FFT
         self._dct = dct_matrix()
         self.reset()
 
     def reset(self) -> None:
         """Forget the past: the next sample is the first."""
-        self._emphasised = np.zeros(0)
-        self._last: float | None = None
-        # What stood before the first sample counts as silence for F0.
-        self._plain = np.zeros(_LEAD)
+        # What stood before the first sample counts as silence.
+        self._samples = np.zeros(_LEAD)
 
     def push(self, samples: Samples) -> NDArray[np.float32]:
         """Frames that became whole, shape (n, 42), float32; n may be 0.
 
         `samples` are int16, or float in -1..1, mono at 16 kHz, shape (m,).
         """
-        new = as_float(samples)
-        if len(new) == 0:
-            return np.zeros((0, FRAME_SIZE), np.float32)
-        emphasised = new.copy()
-        emphasised[1:] -= PARAMETERS.preemphasis * new[:-1]
-        if self._last is not None:
-            emphasised[0] -= PARAMETERS.preemphasis * self._last
-        self._last = float(new[-1])
-        self._emphasised = np.concatenate([self._emphasised, emphasised])
-        self._plain = np.concatenate([self._plain, new])
-        count = (len(self._emphasised) - _WINDOW) // HOP_SAMPLES + 1
+        heard = self._samples = np.concatenate([self._samples, as_float(samples)])
+        count = (len(heard) - _PITCH_WINDOW) // HOP_SAMPLES + 1
         if count <= 0:
             return np.zeros((0, FRAME_SIZE), np.float32)
         frames = np.empty((count, FRAME_SIZE), np.float32)
-        frames[:, : PARAMETERS.coefficients] = self._cepstra(count)
-        frames[:, -2], frames[:, -1] = self._f0(count)
-        used = count * HOP_SAMPLES
-        self._emphasised = self._emphasised[used:]
-        self._plain = self._plain[used:]
+        frames[:, : PARAMETERS.coefficients] = self._cepstra(heard, count)
+        frames[:, -2], frames[:, -1] = self._f0(heard, count)
+        self._samples = heard[count * HOP_SAMPLES :]
         return frames
 
-    def _cepstra(self, count: int) -> NDArray[np.float64]:
+    def _cepstra(self, heard: NDArray[np.float64], count: int) -> NDArray[np.float64]:
+        emphasised = PARAMETERS.preemphasis * heard[_LEAD - 1 : -1]
+        np.subtract(heard[_LEAD:], emphasised, out=emphasised)
         # Into a buffer of the transform's size: to have rfft pad costs a third of it more.
         windows = np.zeros((count, _FFT))
-        np.multiply(_sliding(self._emphasised, _WINDOW, HOP_SAMPLES, count), self._hamming, out=windows[:, :_WINDOW])
-        spectrum = np.fft.rfft(windows)
-        mel = (spectrum.real**2 + spectrum.imag**2) @ self._filters
+        np.multiply(_sliding(emphasised, _WINDOW, HOP_SAMPLES, count), self._hamming, out=windows[:, :_WINDOW])
+        power = _power(np.fft.rfft(windows))
+        mel = np.empty((count, PARAMETERS.mel_bands))
+        for bins, bands, weights in _filter_blocks():
+            np.matmul(power[:, bins], weights, out=mel[:, bands])
         mel[mel == 0] = _EPSILON
-        return np.asarray(np.log(mel) @ self._dct)
+        return np.asarray(np.log(mel, out=mel) @ self._dct)
 
-    def _f0(self, count: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def _f0(self, heard: NDArray[np.float64], count: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         length = (count - 1) * HOP_SAMPLES + _PITCH_WINDOW
-        slow = self._plain[:length].reshape(-1, _DECIMATION) @ _QUARTER
+        slow = heard[:length].reshape(-1, _DECIMATION) @ _QUARTER
         return _pitch(_sliding(slow, _SLOW_WINDOW, HOP_SAMPLES // _DECIMATION, count))
 
 

@@ -10,6 +10,7 @@ What a whole clip says is the mean over all its outputs, weighted alike.
 from __future__ import annotations
 
 import importlib
+import math
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
@@ -53,9 +54,10 @@ def _runtime() -> ModuleType:
 
 def pooled(logits: NDArray[np.float32]) -> NDArray[np.float64]:
     """Mean of logits (n, outputs + 1) over n, weighted by the exponential of the last column: (outputs,)."""
-    attention = np.minimum(np.maximum(logits[:, -1], -_ATTENTION_LIMIT), _ATTENTION_LIMIT)
-    weights = np.exp(attention.astype(np.float64))
-    return np.asarray(weights @ logits[:, :-1] / weights.sum())
+    # Python's own numbers: on a step's five outputs each call of NumPy costs more than they do.
+    limit = _ATTENTION_LIMIT
+    weights = [math.exp(min(max(attention, -limit), limit)) for attention in logits[:, -1].tolist()]
+    return np.asarray(np.dot(weights, logits[:, :-1]) / sum(weights))
 
 
 class Network:
@@ -196,14 +198,17 @@ class Network:
     def _posterior(self, mean: NDArray[np.float64], frame: int) -> Posterior:
         """What mean logits (C + 1,) say."""
         calibration = self._calibration
-        scores = np.exp((mean[: self._classes] - mean[: self._classes].max()) / calibration.temperature)
-        emotions = (scores / scores.sum()).astype(np.float32)
+        logits = mean.tolist()
+        top = max(logits[: self._classes])
+        scores = [math.exp((logit - top) / calibration.temperature) for logit in logits[: self._classes]]
+        total = sum(scores)
+        emotions = np.array([score / total for score in scores], np.float32)
         if self.package.manifest.decision.danger == "classes":
             danger = float(np.clip(emotions[self._risky].sum(), 1e-6, 1 - 1e-6))
-            logit = float(np.log(danger / (1 - danger)))
+            logit = math.log(danger / (1 - danger))
         else:
-            logit = float(mean[self._classes])
-        danger = 1 / (1 + float(np.exp(-np.clip(calibration.scale * logit + calibration.bias, -50, 50))))
+            logit = logits[self._classes]
+        danger = 1 / (1 + math.exp(-min(max(calibration.scale * logit + calibration.bias, -50.0), 50.0)))
         return Posterior(frame, emotions, danger)
 
     def clip(self, frames: NDArray[np.float32]) -> Posterior:

@@ -57,10 +57,11 @@ class Views:
         self._means = None if wearer_means is None else wearer_means.astype(np.float64)
         self._totals = np.zeros((windows, 1))
         self._counts = np.zeros((windows, 1))
+        self._fresh = set(range(windows))
 
     def restart(self, window: int) -> None:
         """Forget the level of one window."""
-        self._totals[window] = self._counts[window] = 0.0
+        self._fresh.add(window)
 
     def push(self, frames: NDArray[np.float32]) -> NDArray[np.float32]:
         """The views of the next frames: shape (n, F) to (windows, n, V), float32, each number within -4..4."""
@@ -70,28 +71,38 @@ class Views:
             return out
         values = frames.astype(np.float64)
         level = np.maximum(values[:, LEVEL], _QUIETEST)
-        out[:, :, :FRAME_SIZE] = (values - self._shift) * self._gain
-        out[:, :, LEVEL] = (level - self._running_means(level)) * self._gain[LEVEL]
         if self._means is not None:
             values[:, LEVEL] = level
             own = (values - self._means) * self._own_gain
             # Where there is no voice there is no F0 to compare.
             own[:, F0] *= values[:, F0] > 0
-            out[:, :, FRAME_SIZE:-1] = own
+            out[:, :, FRAME_SIZE:-1] = _limited(own)
             out[:, :, -1] = 1.0
-        np.maximum(out, -_LIMIT, out=out)
-        np.minimum(out, _LIMIT, out=out)
+        values -= self._shift
+        values *= self._gain
+        out[:, :, :FRAME_SIZE] = _limited(values)
+        level = level - self._running_means(level)
+        level *= self._gain[LEVEL]
+        out[:, :, LEVEL] = _limited(level)
         return out
 
     def _running_means(self, level: NDArray[np.float64]) -> NDArray[np.float64]:
         """Mean of the level since each window's start, every frame counted in, shape (windows, n)."""
-        fresh = self._counts[:, 0] == 0
-        self._totals[fresh], self._counts[fresh] = _PRIOR_FRAMES * level[0], _PRIOR_FRAMES
+        for window in self._fresh:
+            self._totals[window], self._counts[window] = _PRIOR_FRAMES * level[0], _PRIOR_FRAMES
+        self._fresh.clear()
         sums = self._totals + level.cumsum()
         means = sums / (self._counts + np.arange(1, len(level) + 1))
         self._totals = sums[:, -1:]
         self._counts += len(level)
         return np.asarray(means)
+
+
+def _limited(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The same array, each number brought within -4..4."""
+    np.maximum(values, -_LIMIT, out=values)
+    np.minimum(values, _LIMIT, out=values)
+    return values
 
 
 class View:

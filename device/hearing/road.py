@@ -7,9 +7,10 @@ It knows no clock: every time comes with the chunk, so a replay's seconds count 
 
 from __future__ import annotations
 
+import math
 import time
 from collections import deque
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -76,8 +77,9 @@ def parameters_of(named: Sensitivity) -> DecisionParameters:
 
 def loudness_dbfs(samples: NDArray[np.int16]) -> float:
     """Root mean square in dB below full scale."""
-    power = float(np.mean(np.square(samples, dtype=np.float32))) if len(samples) else 0.0
-    return float(20 * np.log10(max(np.sqrt(power) / _FULL_SCALE, _QUIETEST)))
+    sound = samples.astype(np.float32)
+    power = float(sound @ sound) / max(len(sound), 1)
+    return 20 * math.log10(max(math.sqrt(power) / _FULL_SCALE, _QUIETEST))
 
 
 class Road:
@@ -160,8 +162,9 @@ class Road:
             # Counted back from the chunk's own time: the sample clock drifts by seconds a day.
             ends = posterior.frame * HOP_SAMPLES + PARAMETERS.window_samples
             t_s = chunk.heard_at - (self._samples - ends) / SAMPLE_RATE
-            step = Heard(t_s, posterior, self._decide(t_s, posterior.danger), loudness)
-            heard.append(replace(step, strongest=self._strongest(step, posterior.danger)))
+            decision = self._decide(t_s, posterior.danger)
+            strongest = self._strongest(Heard(t_s, posterior, decision, loudness), posterior.danger)
+            heard.append(Heard(t_s, posterior, decision, loudness, strongest))
         self._took("decision", started)
         return heard
 
