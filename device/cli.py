@@ -128,8 +128,10 @@ def check_config(given: Given, file: Path | None) -> None:
     import msgspec
 
     from device.config import mqtt_password
+    from device.mqtt.reasons import check_files
 
     mqtt_password(config)
+    check_files(config.mqtt)
     if given.as_json:
         show(config)
         return

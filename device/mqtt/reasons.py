@@ -7,6 +7,7 @@ from typing import Final
 
 import msgspec
 
+from device.errors import ConfigError
 from device.settings.sections import MqttSection
 
 log = logging.getLogger(__name__)
@@ -176,6 +177,19 @@ def tls_context(settings: Settings) -> ssl.SSLContext:
             what = f"mqtt.cert_file {settings.cert_file} or its key"
             raise LinkError(f"{what} can't be used: {_cause(error)}", refused=True) from error
     return context
+
+
+def check_files(mqtt: MqttSection) -> None:
+    """Whether the files of TLS can be used, for `check-config`; ConfigError. The service goes on without a broker."""
+    if not (mqtt.host and mqtt.tls):
+        return
+    settings = settings_of(mqtt, "", None)
+    if not settings.key_file:  # systemd hands the key to the service alone
+        settings = msgspec.structs.replace(settings, cert_file="")
+    try:
+        tls_context(settings)
+    except LinkError as error:
+        raise ConfigError(str(error)) from None
 
 
 def _cause(error: Exception) -> str:

@@ -177,6 +177,17 @@ def test_a_password_file_that_is_missing_is_78_before_anything_begins(run, tmp_p
         assert "password_file" in one_line(err)
 
 
+@pytest.mark.parametrize("text", [None, "", "no certificate"], ids=["missing", "empty", "nonsense"])
+def test_check_config_looks_into_the_files_of_tls(run, tmp_path, text):
+    if text is not None:
+        (tmp_path / "ca.crt").write_text(text)
+    (tmp_path / "c.toml").write_text('[mqtt]\nhost = "localhost"\ntls = true\nca_file = "ca.crt"\n')
+    code, out, err = run("check-config", "--config", tmp_path / "c.toml")
+    assert code == 78
+    assert out == ""
+    assert f"mqtt.ca_file {tmp_path}/ca.crt can't be used: " in one_line(err)
+
+
 def copied(tmp_path: Path) -> Path:
     return Path(shutil.copytree(PACKAGE, tmp_path / PACKAGE.name))
 
