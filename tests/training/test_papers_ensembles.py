@@ -10,7 +10,7 @@ pytest.importorskip("keras_tuner")
 
 from sklearn.metrics import f1_score  # noqa: E402
 
-from training.reproductions import ensembles, loopq, search  # noqa: E402
+from training.reproductions import ensembles, loopq, others, search, side_by_side  # noqa: E402
 from training.reproductions.protocol import Clips, Planned, Split  # noqa: E402
 from training.reproductions.runs import RunFolder  # noqa: E402
 from training.reproductions.study import Scale  # noqa: E402
@@ -123,7 +123,7 @@ def test_inputs_are_what_their_names_say(study):
 def test_every_variant_is_built_for_the_inputs_that_it_gets(study):
     made, _, part = study
     for variant in made.variants():
-        if variant.name != "stacking":
+        if variant.name != "stacking" and variant.group != others.GROUP:
             inputs = made.inputs(variant, part)
             parts = inputs if isinstance(inputs, list) else [inputs]
             assert [one.shape[1:] for one in variant.build().inputs] == [one.shape[1:] for one in parts]
@@ -157,6 +157,40 @@ def test_ensembles_join_the_six_members_of_each_protocol(study, tmp_path):
     for protocol in ("random", "speakers", "house"):
         assert records[f"{protocol}-genetic-0"]["f1_macro"] >= records[f"{protocol}-average-0"]["f1_macro"]
         assert records[f"{protocol}-average-0"]["clips"] == 8
+
+
+def test_all_systems_are_judged_on_the_same_clips_of_the_six_classes(tmp_path):
+    labels = ["angry", "surprise", "sad", "fear", "happy"]
+    clips = Clips(pd.DataFrame({"label": labels, "corpus": "A", "speaker": "A/1"}), loopq.CLASSES)
+    rows, right = np.arange(5), np.eye(7)[clips.labels]
+    # Knows all, but would say surprise for the happy clip before anything else.
+    hasty = right.copy()
+    hasty[4] = 0
+    hasty[4, loopq.CLASSES.index("surprise")], hasty[4, loopq.CLASSES.index("happy")] = 0.6, 0.4
+    never = np.eye(7)[np.full(5, loopq.CLASSES.index("neutral"))]
+    runs = RunFolder(tmp_path, "loopq", "made")
+    told = {"group": "systems", "protocol": "house", "seed": 0}
+    kept = {
+        "cnn2d-lstm": {"probabilities": hasty},
+        "ours": {"probabilities": never, "danger": np.array([9, 0, 1, 8, 2])},
+    }
+    for name, arrays in kept.items():
+        made = Planned(f"house-{name}-0", told | {"variant": name}, lambda a=arrays: ({}, a | {"rows": rows}))
+        list(runs.make([made]))
+    record = next(iter(runs.make([side_by_side.planned(clips, runs, 0)])))["figures"]
+    assert record["clips"] == 4
+    assert record["systems"]["cnn2d-lstm"] == {"accuracy": 1.0, "uar": 1.0, "danger_auc": 1.0}
+    # Ours is ranked by its own output for danger, whatever class it says.
+    assert record["systems"]["ours"] == {"accuracy": 0.0, "uar": 0.0, "danger_auc": 1.0}
+    costs = {"cnn2d-lstm as trained": {"parameters": 73_527, "network_ms_per_s": 1, "features_ms_per_s": 0.5}}
+    table = side_by_side.table(runs.records(), costs)
+    assert [row[0] for row in table.rows] == ["cnn2d-lstm", "ours"]
+    assert table.rows[0][1:] == ("100.0", "100.0", "1.000", "73,527", "-", "1.00", "0.50", "no")
+    assert table.rows[1][-1] == "yes"
+    # One run more, and the comparison is made again.
+    more = Planned("house-fused-0", told | {"variant": "fused"}, lambda: ({}, {"rows": rows, "probabilities": right}))
+    list(runs.make([more]))
+    assert len(next(iter(runs.make([side_by_side.planned(clips, runs, 0)])))["figures"]["systems"]) == 3
 
 
 class _Cut(keras.callbacks.Callback):
@@ -199,6 +233,8 @@ def test_an_interrupted_search_resumes_after_its_last_finished_trial(tmp_path):
     resumed = go(tmp_path)
     assert resumed["trials"] >= 2
     assert _Cut.trainings == resumed["trials"] - 1
+    record = {"settings": {"variant": "hyperband"}, "figures": {"search": resumed, "accuracy": 0.5}}
+    assert search.table([record]).rows[0][1] == str(resumed["trials"])
     assert resumed["best"].keys() == {"kernel", "blocks", "first_kernels", "later_kernels", "units", "rate"}
 
 

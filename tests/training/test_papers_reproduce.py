@@ -17,7 +17,7 @@ from training import train
 from training.networks import conv1d
 from training.paper_features import SONG, frames_of
 from training.places import HOME
-from training.reproductions import fitting, footprint, loopq, lstm_song, ours
+from training.reproductions import fitting, footprint, loopq, lstm_song, others, ours
 from training.reproductions.command import reproduce
 from training.reproductions.fitting import Recipe
 from training.reproductions.protocol import PROTOCOLS, Clips, Split
@@ -210,6 +210,30 @@ def test_p4s_clips_are_padded_to_eight_seconds_in_both_sizes(songs):
         end = study.columns[:, -20:]
         assert np.ptp(end, axis=1).max() == 0
         assert not end[..., 40:52].any()
+
+
+def test_the_other_papers_networks_take_p4s_clips_in_their_own_features(songs):
+    from training.index import build_index
+
+    clips = lstm_song.select(build_index(songs, progress=False))
+    training = np.arange(0, 48, 2)
+    for other in others.others():
+        inputs = others.inputs(other.inputs, clips.table, songs, training)
+        parts = inputs if isinstance(inputs, list) else [inputs]
+        network = other.build(7)
+        assert [one.shape[1:] for one in network.inputs] == [one.shape[1:] for one in parts]
+        assert network.output_shape == (None, 7)
+        assert len(parts[0]) == 48
+
+
+def test_the_shipped_package_is_judged_as_a_system(songs):
+    from training.index import build_index
+
+    clips = lstm_song.select(build_index(songs, progress=False))
+    figures, arrays = ours.shipped(clips, Split("house", 0, np.arange(2), np.arange(2, 20)), songs)
+    assert figures["clips"] == 18
+    np.testing.assert_allclose(arrays["probabilities"].sum(axis=1), 1, rtol=1e-4)
+    assert arrays["danger"].shape == (18,)
 
 
 def test_ours_learns_calm_where_a_paper_does_and_gives_it_back():

@@ -70,8 +70,9 @@ def of_ours(clip_s: float) -> dict[str, Any]:
     from device.features import FeatureStream
     from device.network import Network, classify
     from device.package import load
+    from training.reproductions.ours import newest_package
 
-    directory = max((Path(__file__).resolve().parents[2] / "device" / "models").iterdir())
+    directory = newest_package()
     package = load(directory)
     network = Network(package)
     samples = made_sound(clip_s)

@@ -19,13 +19,15 @@ from sklearn.model_selection import train_test_split
 
 from training.networks import cnn1d_lstm, cnn2d_lstm, cnn_transformer, fused, lstm_cnn, stacking
 from training.paper_features import LOOPQ, Frames, Scaler, coarser, frames_of, pad, silence_after
-from training.reproductions import ensembles, search
+from training.reproductions import ensembles, others, ours, search, side_by_side
+from training.reproductions.costs import Costs, of_network
 from training.reproductions.fitting import Inputs, Recipe, Trained, learned, rows_of, train
+from training.reproductions.loopq_paper import CLASSES, PAPER
 from training.reproductions.protocol import PROTOCOLS, Clips, Planned, Split, choose, score
 from training.reproductions.runs import RunFolder
-from training.reproductions.study import Made, PaperFigures, Scale, Study, Variant
+from training.reproductions.study import Made, Scale, Study, Variant
+from training.reproductions.tables import Table
 
-CLASSES = ("fear", "angry", "happy", "disgust", "sad", "neutral", "surprise")
 CORPORA = {"TESS": 2800, "CREMA-D": 7442, "SAVEE": 480, "RAVDESS": 1248}
 """Clips of the seven classes as published; the paper's training side has 10,111 of them."""
 SECONDS = 8.0
@@ -45,47 +47,6 @@ NOTES = (
     "Genetic weights twice: found on the very test clips (as published), and nested, each fifth judged by weights "
     "that were found on the other four.",
     "TESS has two speakers: both always learn, none is tested by speaker.",
-)
-
-PAPER = PaperFigures(
-    accuracy={
-        "cnn2d-lstm": 0.7137,
-        "cnn1d-lstm": 0.6256,
-        "cnn1d-lstm-chroma": 0.6222,
-        "cnn1d-lstm-all": 0.6068,
-        "fused": 0.7107,
-        "lstm-cnn-1d": 0.5697,
-        "lstm-cnn-1d-mfcc": 0.5663,
-        "lstm-cnn-1d-all": 0.5623,
-        "lstm-cnn-2d": 0.5539,
-        "cnn-transformer": 0.7008,
-        "stacking": 0.7201,
-        "average": 0.7315,
-        "genetic": 0.7453,
-        "cnn1d-lstm-unscaled": 0.593,
-        "cnn2d-lstm-unscaled": 0.651,
-    },
-    by_class={
-        "cnn2d-lstm": dict(zip(CLASSES, (0.787, 0.703, 0.637, 0.681, 0.768, 0.644, 0.910), strict=True)),
-        "genetic": dict(zip(CLASSES, (0.808, 0.710, 0.674, 0.741, 0.801, 0.679, 0.928), strict=True)),
-    },
-    by_origin={
-        "cnn2d-lstm": {"TESS": 0.998, "CREMA-D": 0.613, "SAVEE": 0.595, "RAVDESS": 0.672},
-        "genetic": {"TESS": 1.0, "CREMA-D": 0.644, "SAVEE": 0.689, "RAVDESS": 0.756},
-    },
-    parameters={"cnn2d-lstm": 3.8e6, "cnn-transformer": 2.1e6},
-    seconds_per_1000={
-        name: seconds / 2.022
-        for name, seconds in {
-            "cnn2d-lstm": 4.13,
-            "cnn1d-lstm": 0.73,
-            "fused": 11.13,
-            "lstm-cnn-1d": 0.78,
-            "lstm-cnn-2d": 1.64,
-            "cnn-transformer": 2.15,
-            "stacking": 26.68,
-        }.items()
-    },
 )
 
 
@@ -175,10 +136,11 @@ class LoopQ(Study):
 
     def variants(self) -> list[Variant]:
         """See `variants`."""
-        return list(variants(self.size))
+        return [*variants(self.size), *others.variants(len(CLASSES))]
 
     def prepare(self, clips: Clips, root: Path) -> None:
         """All clips at this size: `columns` (clips, frames, 52 + bands), MFCC, chroma and mel side by side."""
+        self.place = (clips.table, root)
         frames = frames_of(clips.table, root, LOOPQ)
         length = FULL.frames if self.scale.full else FULL.frames + 1
         factor = length // self.size.frames
@@ -187,6 +149,8 @@ class LoopQ(Study):
 
     def inputs(self, variant: Variant, part: Split) -> Inputs:
         """What the variant's `inputs` names: columns over time, or (clips, bands, frames) for `mel` alone."""
+        if variant.group == others.GROUP:
+            return others.inputs(variant.inputs, *self.place, part.training)
         names, _, unscaled = variant.inputs.partition(" ")
         return _join([self._named(name.split("+"), part.training, not unscaled) for name in names.split("|")])
 
@@ -201,6 +165,24 @@ class LoopQ(Study):
         """As every study's; stacking with all of its seven networks."""
         binary = partial(stacking.binary, FULL.bands, FULL.frames)
         return super().measured() | {"stacking": lambda: stacking.build([binary() for _ in CLASSES])}
+
+    def costs(self, folder: Path) -> Costs:
+        """Besides: the networks as they are trained here, the other papers' with their own features."""
+        costs = super().costs(folder)
+        for variant in variants(self.size):
+            if variant.group == "systems" and variant.name != "stacking":
+                name, work = side_by_side.cost_name(variant.name), partial(of_network, variant.build, SECONDS, LOOPQ)
+                costs.measure(name, work)
+        for other in others.others():
+            build = partial(other.build, len(CLASSES))
+            costs.measure(side_by_side.cost_name(other.name), partial(of_network, build, other.clip_s, other.features))
+        return costs
+
+    def more_tables(self, runs: RunFolder) -> list[Table]:
+        """The searches, and all systems side by side."""
+        records = runs.records()
+        made = [search.table(records), side_by_side.table(records, Costs(runs.folder).known)]
+        return [one for one in made if one]
 
     def work(self, variant: Variant, clips: Clips, part: Split) -> Made:
         """As every study's, but for stacking, which is trained in two steps."""
@@ -236,7 +218,7 @@ class LoopQ(Study):
         return train(lambda: stacking.build(binaries), training, test, variant.recipe, seed, clear=False)
 
     def afterwards(self, clips: Clips, runs: RunFolder) -> list[Planned]:
-        """Ensembles of the six in each protocol, then the searches, published and nested."""
+        """Ensembles of the six in each protocol, the searches, the shipped package, and all side by side."""
         planned = []
         for seed in range(self.scale.seeds):
             for protocol in PROTOCOLS:
@@ -251,7 +233,12 @@ class LoopQ(Study):
                 told = self._about(name, "search", "random", 0, clips)
                 work = partial(self._search, family, way, clips, runs.folder / "search" / way)
                 planned.append(Planned(f"random-{name}-0", told, work))
-        return planned
+        told = self._about("shipped", "ours", "house", 0, clips) | {"package": ours.newest_package().name}
+        planned.append(Planned("house-shipped-0", told, partial(self._shipped, clips)))
+        return [*planned, side_by_side.planned(clips, runs, 0)]
+
+    def _shipped(self, clips: Clips) -> Made:
+        return ours.shipped(clips, self.split(clips, "house", 0), self.place[1])
 
     def _about(self, variant: str, group: str, protocol: str, seed: int, clips: Clips) -> dict[str, Any]:
         about = {"variant": variant, "group": group, "protocol": protocol, "seed": seed}
@@ -296,7 +283,7 @@ class LoopQ(Study):
             folder,
             classes=len(CLASSES),
             seed=0,
-            most_epochs=min(27, self.epochs),
+            most_epochs=min(search.MOST_EPOCHS if self.scale.full else search.FEWER_EPOCHS, self.epochs),
             width=self.size.width,
             most_blocks=4 if self.scale.full else 3,
         )

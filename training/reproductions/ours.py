@@ -18,7 +18,7 @@ from device.errors import BadDataError
 from training.corpora.clip import CLASSES
 from training.index import index_hash
 from training.places import HOME
-from training.reproductions.protocol import Clips, Split, score
+from training.reproductions.protocol import Clips, Split, danger_area, score
 from training.runs import Run, load_recipe
 
 if TYPE_CHECKING:
@@ -95,8 +95,39 @@ def work(
         run = Run.begin(folder, plan, index=index, seed=plan.seed)
     network = train.fit(plan, table, side, copies, run)
     view = msgspec.json.decode((run.folder / "view.json").read_bytes(), type=ViewParameters)
-    emotion, _ = train.predict(network, view, [copies[0].clip(int(row)) for row in part.test])
+    emotion, danger = train.predict(network, view, [copies[0].clip(int(row)) for row in part.test])
     probabilities = in_classes(emotion, clips.classes)
     figures = score(clips, part.test, probabilities) | {"parameters": int(network.count_params())}
+    figures["danger_auc"] = danger_area(truth_of(clips, part.test), danger)
     run.finish(accuracy=figures["accuracy"])
-    return figures, {"rows": part.test, "probabilities": probabilities}
+    return figures, {"rows": part.test, "probabilities": probabilities, "danger": danger}
+
+
+def shipped(clips: Clips, part: Split, root: Path) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+    """The shipped package, int8, by the device's own code, on a split's test side; as Study.work.
+
+    It learned from the training speakers of all corpora; fair on the protocol `house` alone, whose speakers it never
+    heard.
+    """
+    from device.package import load
+    from training.judge import judge
+
+    package = load(newest_package())
+    answers = judge(package, clips.table.iloc[part.test].reset_index(drop=True), root)
+    emotion = np.full((len(part.test), len(CLASSES)), -np.inf, np.float32)
+    for number, said in enumerate(package.manifest.classes):
+        emotion[:, CLASSES.index(said.name)] = np.log(np.maximum(answers.emotions[:, number], 1e-9))
+    probabilities = in_classes(emotion, clips.classes)
+    figures = score(clips, part.test, probabilities)
+    figures["danger_auc"] = danger_area(truth_of(clips, part.test), answers.danger)
+    return figures, {"rows": part.test, "probabilities": probabilities, "danger": answers.danger.astype(np.float32)}
+
+
+def newest_package() -> Path:
+    """The folder of the shipped package."""
+    return max((HOME / "device" / "models").iterdir())
+
+
+def truth_of(clips: Clips, rows: NDArray[np.int64]) -> NDArray[np.object_]:
+    """The names of these clips' classes."""
+    return clips.table["label"].to_numpy(object)[rows]

@@ -11,7 +11,7 @@ from training.report import CAVEAT, Report, confusion_picture, curves_picture
 from training.reproductions.protocol import PROTOCOLS
 from training.reproductions.runs import RunFolder
 from training.reproductions.study import Study
-from training.reproductions.tables import markdown, names, of, tables
+from training.reproductions.tables import GROUPS, markdown, names, of, tables
 
 PANELS = 4
 """Curves side by side in one picture."""
@@ -24,8 +24,7 @@ def write_report(study: Study, runs: RunFolder) -> Path:
     report.note(CAVEAT)
     scale = summary["scale"]
     report.text(
-        f"Runs: {len(records)}; seeds asked for: {scale['seeds']}; epochs: "
-        f"{scale['epochs'] or ('two' if scale['quick'] else 'as the paper has them')}; "
+        f"Runs: {len(records)}; seeds: {_told(records, 'seed')}; epochs: {_told(records, 'epochs')}; "
         f"{'full size' if scale['full'] else 'the size that two cores allow'}. "
         "What says 'not run' was not run; nothing here is filled in."
     )
@@ -43,6 +42,12 @@ def write_report(study: Study, runs: RunFolder) -> Path:
     text = "\n".join(f"## {table.title}\n\n{table.told}\n\n{markdown(table)}" for table in made)
     (runs.folder / "tables.md").write_text(text, encoding="utf-8")
     return report.write(runs.folder / "report.html")
+
+
+def _told(records: Sequence[Mapping[str, Any]], setting: str) -> str:
+    """The values of a setting among the papers' systems, whatever the last command asked for."""
+    known = {one["settings"][setting] for one in records if one["settings"]["group"] == "systems"}
+    return ", ".join(str(value) for value in sorted(known))
 
 
 def _curves(report: Report, records: Sequence[Mapping[str, Any]]) -> None:
@@ -66,7 +71,7 @@ def _history(records: Sequence[Mapping[str, Any]], variant: str) -> pd.DataFrame
 
 def _confusions(report: Report, records: Sequence[Mapping[str, Any]], classes: Sequence[str]) -> None:
     report.heading("Confusion")
-    for group in ("systems", "ensembles", "ours"):
+    for group in GROUPS:
         for variant in names(records, group):
             for protocol in PROTOCOLS:
                 some = of(records, variant, protocol)

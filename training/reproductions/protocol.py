@@ -168,9 +168,14 @@ def figures_of(truth: NDArray[np.int64], probabilities: NDArray[np.floating], cl
 
 def danger_auc(truth: NDArray[np.object_], probabilities: NDArray[np.floating], classes: Sequence[str]) -> float | None:
     """Area under the ROC curve of the dangerous classes' summed probability; surprise stays out."""
-    judged = np.isin(truth.astype(str), [*EMOTIONS, *DANGER, "calm"])
     dangerous = [n for n, name in enumerate(classes) if name in DANGER]
-    area = evaluate.roc_area(evaluate.is_danger(truth[judged]), probabilities[judged][:, dangerous].sum(axis=1))
+    return danger_area(truth, probabilities[:, dangerous].sum(axis=1))
+
+
+def danger_area(truth: NDArray[np.object_], scores: NDArray[np.floating]) -> float | None:
+    """Area under the ROC curve of any score of danger; surprise stays out, None where one side is missing."""
+    judged = np.isin(truth.astype(str), [*EMOTIONS, *DANGER, "calm"])
+    area = evaluate.roc_area(evaluate.is_danger(truth[judged]), scores[judged])
     return None if np.isnan(area) else area
 
 

@@ -1,6 +1,6 @@
 """Hyperband over P4's space, by KerasTuner; killed and started again, it goes on after its last finished trial."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,8 +11,11 @@ from numpy.typing import NDArray
 
 from training.networks import cnn1d_lstm, cnn2d_lstm
 from training.reproductions.fitting import Inputs, Recipe, compile_for
+from training.reproductions.tables import Table, percent
 
 FACTOR = 3
+MOST_EPOCHS, FEWER_EPOCHS = 27, 9
+"""Epochs of a search's longest trials at the paper's size, and on two cores."""
 Family = Literal["cnn1d-lstm", "cnn2d-lstm"]
 
 
@@ -88,3 +91,21 @@ def hyperband(
     best = tuner.oracle.get_best_trials(1)[0]
     values = {k: v for k, v in best.hyperparameters.values.items() if not k.startswith("tuner/")}
     return {"best": values, "trials": len(tuner.oracle.trials), "accuracy": float(best.score)}
+
+
+def table(records: Sequence[Mapping[str, Any]]) -> Table | None:
+    """What each search found; None where none was made."""
+    rows = []
+    for record in records:
+        figures = record["figures"]
+        if "search" in figures:
+            found = figures["search"]
+            best = ", ".join(f"{name} {value}" for name, value in sorted(found["best"].items()))
+            name, accuracy = record["settings"]["variant"], figures["accuracy"]
+            rows.append((name, str(found["trials"]), best, percent([found["accuracy"]]), percent([accuracy])))
+    head = ("search", "trials", "best settings", "accuracy where it chose", "accuracy on the test clips")
+    told = (
+        "Hyperband, factor 3. `published` chose by the test clips, `nested` by a fifth of the training clips; the last "
+        "column is the best settings trained anew on all training clips. Kernels before the reduced width."
+    )
+    return Table("What the searches found", told, head, tuple(rows)) if rows else None

@@ -193,8 +193,11 @@ def _fit(
 
 def _shaped(variant: Variant, scaled: Frames) -> Frames:
     """Means become 16 x 8 with zeros at the end; arrays stay."""
-    if variant.inputs != "means":
-        return scaled
-    filled = np.zeros((len(scaled), ROWS * COLUMNS), np.float32)
-    filled[:, : scaled.shape[1]] = scaled
-    return filled.reshape(-1, ROWS, COLUMNS)
+    return filled(scaled) if variant.inputs == "means" else scaled
+
+
+def filled(scaled: Frames) -> Frames:
+    """120 means (clips, 120) as the network's input (clips, 16, 8), zeros at the end."""
+    wide = np.zeros((len(scaled), ROWS * COLUMNS), np.float32)
+    wide[:, : scaled.shape[1]] = scaled
+    return wide.reshape(-1, ROWS, COLUMNS)

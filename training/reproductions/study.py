@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import keras
 import msgspec
@@ -22,6 +22,9 @@ from training.reproductions.fitting import Inputs, Recipe, learned, rows_of, tra
 from training.reproductions.protocol import PROTOCOLS, Clips, Planned, Split, score, split
 from training.reproductions.runs import RunFolder, picked
 from training.splits import speaker_independent
+
+if TYPE_CHECKING:
+    from training.reproductions.tables import Table
 
 Made = tuple[dict[str, Any], dict[str, NDArray[Any]]]
 QUICK_CLIPS = 24
@@ -105,6 +108,11 @@ class Study(ABC):
     def afterwards(self, clips: Clips, runs: RunFolder) -> list[Planned]:
         """Runs that need the others' results (ensembles)."""
         del clips, runs
+        return []
+
+    def more_tables(self, runs: RunFolder) -> list["Table"]:
+        """What this study's report tells besides."""
+        del runs
         return []
 
     def clips_of(self, variant: Variant, clips: Clips) -> Clips:

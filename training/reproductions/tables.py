@@ -13,6 +13,8 @@ from training.reproductions.study import PaperFigures, Study
 
 Records = Sequence[Mapping[str, Any]]
 ABSENT = "not run"
+GROUPS = ("systems", "ensembles", "other papers", "ours")
+"""Whose runs are systems that stand beside each other; all others answer a question."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +53,7 @@ def names(records: Records, group: str) -> list[str]:
 def systems(records: Records, paper: PaperFigures) -> Table:
     """Every system in the three protocols beside the paper's accuracy, and the drop."""
     rows = []
-    for variant in [name for group in ("systems", "ensembles", "ours") for name in names(records, group)]:
+    for variant in [name for group in GROUPS for name in names(records, group)]:
         by = {protocol: of(records, variant, protocol) for protocol in PROTOCOLS}
         accuracy = {protocol: [one["accuracy"] for one in some] for protocol, some in by.items()}
         drop = ABSENT
@@ -116,7 +118,7 @@ def by_class(records: Records, paper: PaperFigures, classes: Sequence[str]) -> T
     """Each class' figure (the paper's kind) in the random and the speakers protocol, beside the paper's."""
     rows = []
     kind = paper.by_class_is
-    for variant in names(records, "systems") + names(records, "ensembles") + names(records, "ours"):
+    for variant in [name for group in GROUPS for name in names(records, group)]:
         for name in classes:
             told = [
                 percent(one["classes"].get(name, {}).get(kind) for one in of(records, variant, protocol))
@@ -130,7 +132,7 @@ def by_class(records: Records, paper: PaperFigures, classes: Sequence[str]) -> T
 def by_origin(records: Records, paper: PaperFigures) -> Table:
     """Accuracy by corpus in each protocol."""
     rows = []
-    for variant in names(records, "systems") + names(records, "ensembles") + names(records, "ours"):
+    for variant in [name for group in GROUPS for name in names(records, group)]:
         every = [one for protocol in PROTOCOLS for one in of(records, variant, protocol)]
         for origin in sorted({name for one in every for name in one.get("by_origin", {})}):
             theirs = paper.by_origin.get(variant, {}).get(origin)
@@ -205,6 +207,7 @@ def tables(study: Study, runs: RunFolder) -> list[Table]:
     return [
         systems(records, study.paper),
         *([made] if made else []),
+        *study.more_tables(runs),
         overfitting(records, study.paper),
         by_class(records, study.paper, summary["classes"]),
         by_origin(records, study.paper),

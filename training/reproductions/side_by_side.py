@@ -1,0 +1,89 @@
+"""One table of all systems on the same unseen speakers: the six classes that every one of them knows.
+
+Surprise is left out of truth and answers: our classes have none. What it costs stands beside it.
+"""
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from training.corpora.clip import EMOTIONS
+from training.reproductions.protocol import Clips, Planned, danger_area, figures_of
+from training.reproductions.runs import RunFolder
+from training.reproductions.study import Made
+from training.reproductions.tables import Table
+
+NAME = "one-table"
+OVER_TIME = ("p1-gru-base", "p1-gru-enhanced", "cnn1d-lstm", "lstm-cnn-1d")
+"""Networks that walk over time and could answer as they go; P4's were trained on padded clips of 8 s."""
+
+
+def planned(clips: Clips, runs: RunFolder, seed: int) -> Planned:
+    """The comparison of what is there; made again when there is more."""
+    stems = [path.stem for path in sorted(runs.runs.glob(f"house-*-{seed}.npz"))]
+    members = [stem for stem in stems if NAME not in stem]
+    told = {"variant": NAME, "group": NAME, "protocol": "house", "seed": seed, "members": members}
+    return Planned(f"house-{NAME}-{seed}", told, partial(compare, clips, runs, members))
+
+
+def compare(clips: Clips, runs: RunFolder, members: Sequence[str]) -> Made:
+    """Accuracy, UAR and danger's area of every run on the clips of the six classes, by the run's variant."""
+    figures: dict[str, Any] = {"clips": 0, "systems": {}}
+    columns = [clips.classes.index(name) for name in EMOTIONS]
+    for stem in members:
+        kept = runs.arrays(stem)
+        truth = clips.table["label"].to_numpy(object)[kept["rows"]]
+        judged = np.isin(truth.astype(str), EMOTIONS)
+        labels = np.array([EMOTIONS.index(name) for name in truth[judged]])
+        told = figures_of(labels, kept["probabilities"][judged][:, columns], EMOTIONS)
+        if "danger" in kept:
+            told["danger_auc"] = danger_area(truth[judged], kept["danger"][judged])
+        name = stem.removeprefix("house-").rpartition("-")[0]
+        figures["systems"][name] = {key: told[key] for key in ("accuracy", "uar", "danger_auc")}
+        figures["clips"] = told["clips"]
+    return figures, {}
+
+
+def table(records: Sequence[Mapping[str, Any]], costs: Mapping[str, Mapping[str, Any]]) -> Table | None:
+    """The best first; None where nothing was compared."""
+    made = [record["figures"] for record in records if record["settings"]["group"] == NAME]
+    if not made:
+        return None
+    systems = made[0]["systems"]
+    parameters = {
+        record["settings"]["variant"]: record["figures"].get("parameters")
+        for record in records
+        if record["settings"]["protocol"] == "house"
+    }
+    rows = []
+    for name in sorted(systems, key=lambda one: -systems[one]["accuracy"]):
+        told, spent = systems[name], costs.get(cost_name(name), {})
+        count = parameters.get(name) or spent.get("parameters")
+        rows.append(
+            (
+                name + (f" ({spent['package']})" if name == "shipped" and "package" in spent else ""),
+                *(f"{100 * told[key]:.1f}" for key in ("accuracy", "uar")),
+                f"{told['danger_auc']:.3f}",
+                f"{count:,}" if count else "-",
+                f"{spent['int8_bytes'] / 1000:,.0f}" if "int8_bytes" in spent else "-",
+                f"{spent['network_ms_per_s']:.2f}" if spent else "-",
+                f"{spent['features_ms_per_s']:.2f}" if spent else "-",
+                "yes" if name in ("ours", "shipped") else "could" if name in OVER_TIME else "no",
+            )
+        )
+    head = ("system", "accuracy", "UAR", "danger AUC", "parameters", "int8, kB")
+    head += ("network, CPU ms per s of sound", "features, CPU ms per s", "streams")
+    told = (
+        f"The same {made[0]['clips']} clips of the protocol house for all, six classes, seed 0: voices that none of "
+        "them heard. Sizes and times are of the networks as trained here. `shipped` learned from other corpora too, "
+        "`ours` is its recipe trained anew on these training clips alone; their danger is the output that the device "
+        "decides by, the others' the summed probability of anger and fear."
+    )
+    return Table("All systems on the same unseen speakers", told, head, tuple(rows))
+
+
+def cost_name(system: str) -> str:
+    """Under which name costs.json holds a system as it was trained here."""
+    return "ours" if system in ("ours", "shipped") else f"{system} as trained"
