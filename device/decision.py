@@ -30,9 +30,7 @@ class DecisionParameters(msgspec.Struct, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         """Refuse what could never decide or never end."""
         if self.release > self.threshold:
-            raise BadDataError(
-                f"decision: release {self.release:g} is above the threshold {self.threshold:g}"
-            )
+            raise BadDataError(f"decision: release {self.release:g} is above the threshold {self.threshold:g}")
         if self.release <= 0.0:
             raise BadDataError("decision: release is 0, so that danger would never end")
         if self.n > self.m:

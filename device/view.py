@@ -76,14 +76,14 @@ class Views:
             own = (values - self._means) * self._own_gain
             # Where there is no voice there is no F0 to compare.
             own[:, F0] *= values[:, F0] > 0
-            out[:, :, FRAME_SIZE:-1] = _limited(own)
+            out[:, :, FRAME_SIZE:-1] = own.clip(-_LIMIT, _LIMIT, out=own)
             out[:, :, -1] = 1.0
         values -= self._shift
         values *= self._gain
-        out[:, :, :FRAME_SIZE] = _limited(values)
+        out[:, :, :FRAME_SIZE] = values.clip(-_LIMIT, _LIMIT, out=values)
         level = level - self._running_means(level)
         level *= self._gain[LEVEL]
-        out[:, :, LEVEL] = _limited(level)
+        out[:, :, LEVEL] = level.clip(-_LIMIT, _LIMIT, out=level)
         return out
 
     def _running_means(self, level: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -96,13 +96,6 @@ class Views:
         self._totals = sums[:, -1:]
         self._counts += len(level)
         return np.asarray(means)
-
-
-def _limited(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The same array, each number brought within -4..4."""
-    np.maximum(values, -_LIMIT, out=values)
-    np.minimum(values, _LIMIT, out=values)
-    return values
 
 
 class View:

@@ -78,7 +78,7 @@ def parameters_of(named: Sensitivity) -> DecisionParameters:
 def loudness_dbfs(samples: NDArray[np.int16]) -> float:
     """Root mean square in dB below full scale."""
     sound = samples.astype(np.float32)
-    power = float(sound @ sound) / max(len(sound), 1)
+    power = float(sound.dot(sound)) / max(len(sound), 1)
     return 20 * math.log10(max(math.sqrt(power) / _FULL_SCALE, _QUIETEST))
 
 

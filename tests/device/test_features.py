@@ -80,6 +80,30 @@ def test_f0_of_a_tone(hertz: int) -> None:
     assert frame[-2] == pytest.approx(12 * np.log2(hertz / 50), abs=0.3)
 
 
+def f0_and_voicing(window: np.ndarray) -> tuple[float, float]:
+    """The formula written out for one window of 40 ms: the whole autocorrelation, lag by lag."""
+    hann = np.hanning(162)[1:-1]
+    spectrum = np.fft.rfft(window.reshape(160, 4).mean(axis=1) * hann, 256)
+    spectrum[:4] = 0
+    correlation, own = np.fft.irfft(abs(spectrum) ** 2), np.fft.irfft(abs(np.fft.rfft(hann, 256)) ** 2)
+    at = {lag: correlation[lag] / own[lag] * own[0] * (1 - 0.02 * np.log2(lag / 4)) for lag in range(3, 60)}
+    best = max(range(4, 59), key=at.__getitem__)
+    left, peak, right = (at[best + k] / (correlation[0] + 1e-9 * 160) for k in (-1, 0, 1))
+    shift = np.clip(0.5 * (left - right) / min(left - 2 * peak + right, -1e-9), -0.5, 0.5)
+    voicing = np.clip(peak - 0.25 * (left - right) * shift, 0, 1)
+    return 12 * np.log2(4000 / 50 / (best + shift)) * (voicing >= 0.45), voicing
+
+
+@pytest.mark.parametrize("level", [1.0, 1e-3])
+def test_f0_and_voicing_equal_the_formula(level: float) -> None:
+    samples = level * (noise(0.6, level=0.02) + np.pad(tone(140, 0.4), (1600, 1600)))
+    ours = features(samples)
+    heard = np.concatenate([np.zeros(240), samples])
+    expected = [f0_and_voicing(heard[at : at + 640]) for at in range(0, len(heard) - 639, HOP_SAMPLES)]
+    assert np.mean([f0 > 0 for f0, _ in expected]) > 0.5
+    np.testing.assert_allclose(ours[:, COEFFICIENTS:], expected, atol=1e-5)
+
+
 def test_noise_has_no_f0() -> None:
     frames = features(noise(2.0))
     assert np.mean(frames[:, -2] > 0) < 0.1
