@@ -1,6 +1,7 @@
 """Which model package is in force: the one a call names, the configured, the installed, the shipped."""
 
 import logging
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,11 +14,17 @@ from device.package import Package
 _log = logging.getLogger(__name__)
 
 SHIPPED = Path(__file__).parents[1] / "models"
+DEFAULT = "outcry"
 
 
 def shipped() -> list[Path]:
-    """The packages that came with this release, newest name first."""
-    return sorted((path for path in SHIPPED.glob("*-*") if path.is_dir()), reverse=True)
+    """The packages that came with this release, the first to be taken first: the default's newest, then others."""
+
+    def rank(folder: Path) -> tuple[bool, list[int], str]:
+        name, _, version = folder.name.rpartition("-")
+        return name == DEFAULT, [int(number) for number in re.findall(r"\d+", version)], folder.name
+
+    return sorted((path for path in SHIPPED.glob("*-*") if path.is_dir()), key=rank, reverse=True)
 
 
 def in_force(config: Config, directory: Path | None = None, refused: Callable[[str], object] = _log.warning) -> Package:

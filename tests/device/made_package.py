@@ -14,17 +14,16 @@ import numpy as np
 import pytest
 
 from convert.pack import write
+from device.installed_models import chosen
 from device.manifest import MANIFEST, Manifest
 from device.package import load
-
-SHIPPED = Path(__file__).parents[2] / "device" / "models"
 
 
 @functools.cache
 def original() -> Path:
     """The directory of one whole package; built once a process where none ships."""
-    for folder in sorted(SHIPPED.glob("*-*")):
-        return folder
+    if found := chosen.shipped():
+        return found[0]
     pytest.importorskip("tensorflow")
     from convert.build import Label, build
     from convert.run_folder import RunFolder

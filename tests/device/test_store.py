@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from device.errors import BadDataError, MissingInputError, OutcryError, UsageError
-from device.installed_models import golden
+from device.installed_models import chosen, golden
 from device.installed_models.store import TRIAL_STARTS, Store, first_whole
 from device.manifest import NETWORK, SIGNATURE
 from device.package import Package, load
@@ -240,3 +240,10 @@ def test_sigkill_at_50_random_instants_leaves_one_whole_package_in_force(
     assert len(seen) > 1, "the kills never fell behind a switch"
     store.install(one, trust)
     assert not list(store.directory.glob(".incoming-*"))
+
+
+def test_of_shipped_packages_the_newest_default_is_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("outcry-2", "outcry-10", "outcry-open-3", "outcry-9.1"):
+        (tmp_path / name).mkdir()
+    monkeypatch.setattr(chosen, "SHIPPED", tmp_path)
+    assert [folder.name for folder in chosen.shipped()] == ["outcry-10", "outcry-9.1", "outcry-2", "outcry-open-3"]

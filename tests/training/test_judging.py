@@ -7,15 +7,14 @@ import pandas as pd
 import pytest
 
 from device.decision import DecisionParameters
+from device.installed_models import chosen
 from device.network import Network
 from device.package import load
 from tests.training.made_corpora import make
 from training import judgement, judging
 from training.index import build_index
-from training.places import HOME
 
 pytestmark = pytest.mark.training
-SHIPPED = sorted((HOME / "device" / "models").glob("*/manifest.json"))
 
 
 @pytest.fixture(scope="module")
@@ -70,10 +69,10 @@ def test_the_decision_is_the_devices() -> None:
     assert judging.decide(times, danger, parameters, 10.0) == [(2.5, 4.0)]
 
 
-@pytest.mark.skipif(not SHIPPED, reason="no package is shipped in device/models")
+@pytest.mark.skipif(not chosen.shipped(), reason="no package is shipped in device/models")
 def test_a_package_is_judged_and_the_page_written(tree: tuple[Path, pd.DataFrame], tmp_path: Path) -> None:
     root, clips = tree
-    package = load(SHIPPED[-1].parent)
+    package = load(chosen.shipped()[0])
     judged = judging.judge(package, clips, clips, root, progress=False)
     names = [told.name for told in package.manifest.classes]
     assert judged.clips[names].sum(axis=1).to_numpy() == pytest.approx(1, abs=1e-4)

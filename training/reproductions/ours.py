@@ -103,29 +103,30 @@ def work(
     return figures, {"rows": part.test, "probabilities": probabilities, "danger": danger}
 
 
-def shipped(clips: Clips, part: Split, root: Path) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
-    """The shipped package, int8, by the device's own code, on a split's test side; as Study.work.
+def shipped(clips: Clips, rows: NDArray[np.int64], root: Path) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+    """The shipped package, int8, by the device's own code, on the clips at `rows`; as Study.work.
 
-    It learned from the training speakers of all corpora; fair on the protocol `house` alone, whose speakers it never
-    heard.
+    It learned from all corpora and all speakers but those of validation: fair on these alone.
     """
     from device.package import load
     from training.judge import judge
 
     package = load(newest_package())
-    answers = judge(package, clips.table.iloc[part.test].reset_index(drop=True), root)
-    emotion = np.full((len(part.test), len(CLASSES)), -np.inf, np.float32)
+    answers = judge(package, clips.table.iloc[rows].reset_index(drop=True), root)
+    emotion = np.full((len(rows), len(CLASSES)), -np.inf, np.float32)
     for number, said in enumerate(package.manifest.classes):
         emotion[:, CLASSES.index(said.name)] = np.log(np.maximum(answers.emotions[:, number], 1e-9))
     probabilities = in_classes(emotion, clips.classes)
-    figures = score(clips, part.test, probabilities)
-    figures["danger_auc"] = danger_area(truth_of(clips, part.test), answers.danger)
-    return figures, {"rows": part.test, "probabilities": probabilities, "danger": answers.danger.astype(np.float32)}
+    figures = score(clips, rows, probabilities)
+    figures["danger_auc"] = danger_area(truth_of(clips, rows), answers.danger)
+    return figures, {"rows": rows, "probabilities": probabilities, "danger": answers.danger.astype(np.float32)}
 
 
 def newest_package() -> Path:
     """The folder of the shipped package."""
-    return max((HOME / "device" / "models").iterdir())
+    from device.installed_models import chosen
+
+    return chosen.shipped()[0]
 
 
 def truth_of(clips: Clips, rows: NDArray[np.int64]) -> NDArray[np.object_]:
