@@ -230,7 +230,7 @@ def test_the_shipped_package_is_judged_as_a_system(songs):
     from training.index import build_index
 
     clips = lstm_song.select(build_index(songs, progress=False))
-    figures, arrays = ours.shipped(clips, Split("house", 0, np.arange(2), np.arange(2, 20)), songs)
+    figures, arrays = ours.shipped(clips, np.arange(2, 20), songs)
     assert figures["clips"] == 18
     np.testing.assert_allclose(arrays["probabilities"].sum(axis=1), 1, rtol=1e-4)
     assert arrays["danger"].shape == (18,)

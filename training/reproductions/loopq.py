@@ -233,12 +233,13 @@ class LoopQ(Study):
                 told = self._about(name, "search", "random", 0, clips)
                 work = partial(self._search, family, way, clips, runs.folder / "search" / way)
                 planned.append(Planned(f"random-{name}-0", told, work))
-        told = self._about("shipped", "ours", "house", 0, clips) | {"package": ours.newest_package().name}
+        told = self._about("shipped", "shipped", "house", 0, clips) | {"package": ours.newest_package().name}
         planned.append(Planned("house-shipped-0", told, partial(self._shipped, clips)))
         return [*planned, side_by_side.planned(clips, runs, 0)]
 
     def _shipped(self, clips: Clips) -> Made:
-        return ours.shipped(clips, self.split(clips, "house", 0), self.place[1])
+        unheard = np.flatnonzero(side_by_side.validation_speakers(clips))
+        return ours.shipped(clips, unheard, self.place[1])
 
     def _about(self, variant: str, group: str, protocol: str, seed: int, clips: Clips) -> dict[str, Any]:
         about = {"variant": variant, "group": group, "protocol": protocol, "seed": seed}
