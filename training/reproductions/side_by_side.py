@@ -86,9 +86,9 @@ def table(records: Sequence[Mapping[str, Any]], costs: Mapping[str, Mapping[str,
     head += ("network, CPU ms per s of sound", "features, CPU ms per s", "streams")
     told = (
         f"The same {made[0]['clips']} clips of the validation speakers for all, six classes, seed 0: voices that "
-        "none of them heard. Sizes and times are of the networks as trained here. `shipped` learned from other corpora too, "
-        "`ours` is its recipe trained anew on these training clips alone; their danger is the output that the device "
-        "decides by, the others' the summed probability of anger and fear."
+        "none of them heard. Sizes and times are of the networks as trained here. `shipped` learned from other corpora "
+        "too, `ours` is its recipe trained anew on these training clips alone; their danger is the output that the "
+        "device decides by, the others' the summed probability of anger and fear."
     )
     return Table("All systems on the same unseen speakers", told, head, tuple(rows))
 
