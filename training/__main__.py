@@ -85,6 +85,7 @@ def _handed_on(name: str, where: str, attribute: str, help_line: str) -> None:
 
 
 _handed_on("train", "training.train", "main", "Train what a recipe says.")
+_handed_on("ablation", "training.ablation", "main", "Train a recipe without each of its three techniques.")
 _handed_on("decide", "training.decide", "main", "Choose and measure how a package decides, on streams.")
 _handed_on("augmentations", "training.augment_picture", "main", "Draw what every augmentation does to a recording.")
 _handed_on("search", "training.search", "main", "Search hyperparameters, alone or with a chief and workers.")
@@ -102,18 +103,19 @@ def evaluate(  # noqa: PLR0917
     model: Path | None, corpora: Path | None, side: str, protocol: str, only: tuple[str, ...], output: Path | None
 ) -> None:
     """Judge a model package (default: the shipped one) on speakers that training never heard."""
+    from device.installed_models import chosen
     from device.package import load
     from training import judgement, judging
     from training.index import build_index, index_hash
-    from training.places import HOME, runs_root
+    from training.places import runs_root
     from training.runs import revision
     from training.splits import split
 
     if model is None:
-        shipped = sorted((HOME / "device" / "models").glob("*/manifest.json"))
+        shipped = chosen.shipped()
         if not shipped:
             raise click.UsageError("no package is shipped here; name one: evaluate MODEL")
-        model = shipped[-1].parent
+        model = shipped[0]
     package = load(model)
     root = corpora_root(corpora)
     known = build_index(root)

@@ -47,6 +47,7 @@ def view_parameters(copies: list[Copy], rows: NDArray[np.int64], rng: np.random.
     scale[LEVEL] = level.std()
     own = np.concatenate([part - part.mean(axis=0) for part in parts]).std(axis=0)
     own[LEVEL] *= 1.5  # loud against the wearer's own level is evidence; little of it may be clipped
+    scale[scale == 0], own[own == 0] = 1.0, 1.0  # what never changes (no voice at all, so no F0) tells nothing
     rounded = [tuple(float(f"{x:.5g}") for x in values) for values in (frames.mean(axis=0), scale, own)]
     return ViewParameters(*rounded)
 

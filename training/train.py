@@ -291,6 +291,24 @@ def evaluate(
     return tables
 
 
+def train(plan: DangerRecipe, folder: Path, root: Path) -> dict[str, pd.DataFrame]:
+    """One run from the corpora below `root` to its figures, by side; goes on in `folder` where a kill left off."""
+    plan = msgspec.structs.replace(plan, average_last=min(plan.average_last, plan.epochs))
+    clips = build_index(root)
+    if plan.paths:
+        clips = clips[clips["path"].str.startswith(plan.paths)].reset_index(drop=True)
+        if clips.empty:
+            raise UsageError(f"paths: no clip below {root} begins with {', '.join(plan.paths)}")
+    run = Run.begin(folder, plan, index=index_hash(clips), seed=plan.seed)
+    part = split(clips, plan.split, seed=plan.seed)
+    copies = make_copies(clips, part, root, plan.copies)
+    model = fit(plan, clips, part, copies, run)
+    tables = evaluate(model, folder, clips, part, copies)
+    mean = tables["validation"][["accuracy", "uar", "danger_auc"]].mean()
+    run.finish(**{f"validation_{name}": round(float(value), 4) for name, value in mean.items()})
+    return tables
+
+
 @click.command()
 @click.argument("recipe", type=click.Path(path_type=Path), default=HOME / "training" / "recipes" / "danger.toml")
 @click.option("--run", "folder", type=click.Path(path_type=Path), help="Run folder (default: runs/RECIPE-sSEED).")
@@ -303,22 +321,7 @@ def main(recipe: Path, folder: Path | None, corpora: Path | None, seed: int | No
     plan = load_recipe(recipe, DangerRecipe)
     changes = {name: value for name, value in (("seed", seed), ("epochs", epochs)) if value is not None}
     plan = msgspec.structs.replace(plan, **changes)
-    if plan.average_last > plan.epochs:
-        plan = msgspec.structs.replace(plan, average_last=plan.epochs)
     folder = folder or runs_root() / f"{recipe.stem}-s{plan.seed}"
-    root = corpora_root(corpora)
-    clips = build_index(root)
-    if plan.paths:
-        clips = clips[clips["path"].str.startswith(plan.paths)].reset_index(drop=True)
-        if clips.empty:
-            raise UsageError(f"{recipe}: no clip below {root} begins with {', '.join(plan.paths)}")
-    run = Run.begin(folder, plan, index=index_hash(clips), seed=plan.seed)
-    part = split(clips, plan.split, seed=plan.seed)
-    copies = make_copies(clips, part, root, plan.copies)
-    model = fit(plan, clips, part, copies, run)
-    tables = evaluate(model, folder, clips, part, copies)
-    for side, table in tables.items():
+    for side, table in train(plan, folder, corpora_root(corpora)).items():
         click.echo(f"\n{side} speakers, float, clean whole clips\n{table.round(3).to_string(index=False)}")
-    mean = tables["validation"][["accuracy", "uar", "danger_auc"]].mean()
-    run.finish(**{f"validation_{name}": round(float(value), 4) for name, value in mean.items()})
     click.echo(f"\nrun folder {folder}; `python -m convert {folder} --output DIR` makes the package")

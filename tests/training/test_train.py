@@ -1,0 +1,59 @@
+"""From corpora to a run folder by the commands: the ablation's four networks, and a pupil of the first of them."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.training.made_corpora import make
+from tests.training.test_commands import one_line, training
+
+pytestmark = [pytest.mark.training, pytest.mark.timeout(1200)]
+
+TINY = """
+convolutions = [[8, 5, 2], [8, 5, 2]]
+units = [8]
+frames = 80
+batch = 4
+steps = 2
+epochs = 2
+average_last = 1
+step_weight = 0.5
+copies = 0
+throats = 0.5
+paces = 0.5
+noises = 0.5
+split = "validation"
+"""
+
+
+def test_ablation_and_a_pupil(tmp_path: Path) -> None:
+    root = make(tmp_path / "corpora", ("CREMA-D", "RAVDESS", "EMO-DB", "Background"))
+    recipe, runs = tmp_path / "tiny.toml", tmp_path / "runs"
+    recipe.write_text(TINY)
+    ablation = ["ablation", str(recipe), "--runs", str(runs), "--corpora", str(root), "--seeds", "1"]
+    done = training(*ablation, cache=tmp_path / "cache")
+    assert done.returncode == 0, done.stderr
+    for name in ("whole", "no-normalisation", "no-dropout", "uniform"):
+        assert f"{name}-s1: accuracy " in done.stdout
+        assert (runs / f"{name}-s1/network.keras").is_file()
+    made = {name: (runs / f"{name}-s1/network.keras").stat().st_mtime_ns for name in ("whole", "uniform")}
+    assert "whole" in (runs / "ablation.csv").read_text()
+
+    pupil = tmp_path / "pupil.toml"
+    pupil.write_text(TINY + 'start = "whole-s1"\nteachers = ["whole-s1", "uniform-s1"]\ntaught = 0.4\n')
+    words = ["train", str(pupil), "--corpora", str(root), "--run"]
+    done = training(*words, str(runs / "pupil"), cache=tmp_path / "cache")
+    assert done.returncode == 0, done.stderr
+    assert "validation speakers, float" in done.stdout
+    assert json.loads((runs / "pupil/run.json").read_text())["finished"]
+    assert (runs / "pupil/view.json").read_bytes() == (runs / "whole-s1/view.json").read_bytes()
+    with np.load(runs / "pupil/unseen.npz") as unseen:
+        assert len(unseen["emotions"]) > 0
+    # Finished runs are kept.
+    assert made == {name: (runs / f"{name}-s1/network.keras").stat().st_mtime_ns for name in made}
+
+    pupil.write_text(TINY + 'teachers = ["nobody"]\n')
+    done = training(*words, str(runs / "orphan"), cache=tmp_path / "cache")
+    one_line(done, 66, f"{runs / 'nobody/network.keras'}: the recipe builds on this run; train it first")
