@@ -86,7 +86,7 @@ def _handed_on(name: str, where: str, attribute: str, help_line: str) -> None:
 
 _handed_on("train", "training.train", "main", "Train what a recipe says.")
 _handed_on("ablation", "training.ablation", "main", "Train a recipe without each of its three techniques.")
-_handed_on("decide", "training.decide", "main", "Choose and measure how a package decides, on streams.")
+_handed_on("decide", "training.judging.decide", "main", "Choose and measure how a package decides, on streams.")
 _handed_on("augmentations", "training.augment_picture", "main", "Draw what every augmentation does to a recording.")
 _handed_on("search", "training.search", "main", "Search hyperparameters, alone or with a chief and workers.")
 _handed_on("reproduce", "training.reproductions.command", "reproduce", "Rebuild what a paper reports.")
@@ -95,7 +95,8 @@ _handed_on("reproduce", "training.reproductions.command", "reproduce", "Rebuild 
 @cli.command()
 @click.argument("model", type=click.Path(path_type=Path), required=False)
 @_corpora
-@click.option("--side", type=click.Choice(["test", "validation", "both"]), default="test", help="Of the split.")
+@click.option("--side", type=click.Choice(["validation", "test", "both"]), default="validation",
+              help="Of the split; the shipped package learned from the test speakers.")
 @click.option("--split", "protocol", default="speakers", help="speakers, random, without:CORPUS or fold:K/N.")
 @click.option("--only", multiple=True, help="Of these corpora alone (repeatable).")
 @click.option("--output", type=click.Path(path_type=Path), help="Folder of the report (default: among the runs).")
@@ -105,8 +106,8 @@ def evaluate(  # noqa: PLR0917
     """Judge a model package (default: the shipped one) on speakers that training never heard."""
     from device.installed_models import chosen
     from device.package import load
-    from training import judgement, judging
     from training.index import build_index, index_hash
+    from training.judging import page, speakers
     from training.places import runs_root
     from training.runs import revision
     from training.splits import split
@@ -120,10 +121,10 @@ def evaluate(  # noqa: PLR0917
     root = corpora_root(corpora)
     known = build_index(root)
     sides = ["test", "validation"] if side == "both" else [side]
-    clips = judging.of_side(known, split(known, protocol), sides)
+    clips = speakers.of_side(known, split(known, protocol), sides)
     if only:
-        clips = judging.of_side(clips, clips["corpus"], only)
-    judged = judging.judge(package, clips, known, root)
+        clips = speakers.of_side(clips, clips["corpus"], only)
+    judged = speakers.judge(package, clips, known, root)
     folder = output or runs_root() / f"evaluate-{package.manifest.name}-{package.manifest.version}"
     folder.mkdir(parents=True, exist_ok=True)
     about = [
@@ -133,12 +134,12 @@ def evaluate(  # noqa: PLR0917
         f"Index {index_hash(known)}, sources {revision()[:12]}; made by `python -m training evaluate`.",
     ]
     judged.clips.to_parquet(folder / "predictions.parquet")
-    (folder / "figures.json").write_bytes(judging.figures(judged))
-    page = judgement.report_of(judged, about).write(folder / "report.html")
+    (folder / "figures.json").write_bytes(speakers.figures(judged))
+    written = page.report_of(judged, about).write(folder / "report.html")
     click.echo(_table(judged.by_corpus.round(3)))
     click.echo("\n" + _table(judged.danger.round(3)))
     click.echo("\n" + _table(judged.streams.round(3)))
-    click.echo(f"\n{page}")
+    click.echo(f"\n{written}")
 
 
 @cli.command()

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from device.manifest import Calibration
-from training import card
-from training.decide import LIMITS, Measured, Track, calibrate, choose
-from training.streams import StreamScore
+from training.judging import card
+from training.judging.decide import LIMITS, Measured, Track, calibrate, choose
+from training.judging.streams import StreamScore
 
 pytestmark = pytest.mark.training
 

@@ -11,8 +11,8 @@ from device.installed_models import chosen
 from device.network import Network
 from device.package import load
 from tests.training.made_corpora import make
-from training import judgement, judging
 from training.index import build_index
+from training.judging import page, speakers
 
 pytestmark = pytest.mark.training
 
@@ -35,12 +35,12 @@ def test_only_emotions_that_the_corpus_has_are_said(tree: tuple[Path, pd.DataFra
     )
     told["sad"] = 0.9
     told["disgust"] = 0.5
-    assert set(judging.said(emodb, told, clips)) == {"disgust"}
+    assert set(speakers.said(emodb, told, clips)) == {"disgust"}
 
 
 def test_ordinary_sound_end_to_end(tree: tuple[Path, pd.DataFrame]) -> None:
     root, clips = tree
-    heard = {stream.name: stream for stream in judging.ordinary_streams(clips, root)}
+    heard = {stream.name: stream for stream in speakers.ordinary_streams(clips, root)}
     assert set(heard) == {
         "Speech/prompts", "Speech/read-en", "Speech/wakewords",
         "Background/ESC-10", "Background/infant-cries", "Background/music-moh",
@@ -51,7 +51,7 @@ def test_ordinary_sound_end_to_end(tree: tuple[Path, pd.DataFrame]) -> None:
 
 def test_events_lie_where_they_are_said_to(tree: tuple[Path, pd.DataFrame]) -> None:
     root, clips = tree
-    heard = {stream.name: stream for stream in judging.event_streams(clips, root)}
+    heard = {stream.name: stream for stream in speakers.event_streams(clips, root)}
     assert set(heard) == {"EMO-DB", "Screams"}
     stream = heard["Screams"]
     assert len(stream.events) == 3
@@ -66,23 +66,23 @@ def test_the_decision_is_the_devices() -> None:
     times = np.arange(0.0, 10.0, 0.5)
     danger = np.where((times >= 2) & (times < 4), 0.9, 0.1)
     parameters = DecisionParameters(threshold=0.8, release=0.5, smooth_s=0.0, n=2, m=3)
-    assert judging.decide(times, danger, parameters, 10.0) == [(2.5, 4.0)]
+    assert speakers.decide(times, danger, parameters, 10.0) == [(2.5, 4.0)]
 
 
 @pytest.mark.skipif(not chosen.shipped(), reason="no package is shipped in device/models")
 def test_a_package_is_judged_and_the_page_written(tree: tuple[Path, pd.DataFrame], tmp_path: Path) -> None:
     root, clips = tree
     package = load(chosen.shipped()[0])
-    judged = judging.judge(package, clips, clips, root, progress=False)
+    judged = speakers.judge(package, clips, clips, root, progress=False)
     names = [told.name for told in package.manifest.classes]
     assert judged.clips[names].sum(axis=1).to_numpy() == pytest.approx(1, abs=1e-4)
     assert set(judged.by_corpus.index) == {"EMO-DB"}
     calm = judged.streams[judged.streams["events"] == 0]
     assert calm.groupby("sensitivity").size().eq(7).all()  # six kinds, and all of them together
     network = Network(package)
-    times, danger = judging.listen(network, np.zeros(32000, np.int16))
+    times, danger = speakers.listen(network, np.zeros(32000, np.int16))
     assert 2.0 - network.seconds_per_step - 0.05 <= times[-1] <= 2.0
     assert ((danger >= 0) & (danger <= 1)).all()
-    page = judgement.report_of(judged, ["made sound"]).page()
+    written = page.report_of(judged, ["made sound"]).page()
     for told in ("Which emotion?", "Is it danger?", "All day long", "spontaneous fear", "EMO-DB"):
-        assert told in page
+        assert told in written

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from training import streams
+from training.judging import streams
 
 pytestmark = pytest.mark.training
 

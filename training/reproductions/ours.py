@@ -81,6 +81,7 @@ def work(
     """
     from device.view import ViewParameters
     from training import train
+    from training.judging.floats import predict
 
     plan = msgspec.structs.replace(shipped, seed=part.seed + 1)
     table = relabelled(clips)
@@ -95,7 +96,7 @@ def work(
         run = Run.begin(folder, plan, index=index, seed=plan.seed)
     network = train.fit(plan, table, side, copies, run)
     view = msgspec.json.decode((run.folder / "view.json").read_bytes(), type=ViewParameters)
-    emotion, danger = train.predict(network, view, [copies[0].clip(int(row)) for row in part.test])
+    emotion, danger = predict(network, view, [copies[0].clip(int(row)) for row in part.test])
     probabilities = in_classes(emotion, clips.classes)
     figures = score(clips, part.test, probabilities) | {"parameters": int(network.count_params())}
     figures["danger_auc"] = danger_area(truth_of(clips, part.test), danger)
@@ -109,7 +110,7 @@ def shipped(clips: Clips, rows: NDArray[np.int64], root: Path) -> tuple[dict[str
     It learned from all corpora and all speakers but those of validation: fair on these alone.
     """
     from device.package import load
-    from training.judge import judge
+    from training.judging.clips import judge
 
     package = load(newest_package())
     answers = judge(package, clips.table.iloc[rows].reset_index(drop=True), root)

@@ -25,8 +25,8 @@ from device.decision import DecisionParameters
 from device.features import FRAMES_PER_SECOND
 from device.network import Network
 from device.package import load
-from training.decide import Stream, Track, listen, score, streams
 from training.index import build_index
+from training.judging.decide import Stream, Track, listen, score, streams
 from training.places import corpora_root
 from training.splits import VALIDATION, speaker_independent
 

@@ -34,16 +34,16 @@ from device.hearing.road import parameters_of
 from device.manifest import Calibration, DecisionDefaults, Sensitivity, SensitivityName
 from device.network import Network
 from device.package import Package, load
-from training import card
 from training.corpora.clip import CLASSES
 from training.evaluate import is_danger
 from training.index import build_index
-from training.judge import judge as judge_clips
-from training.judge import scorecard
+from training.judging import card
+from training.judging.clips import judge as judge_clips
+from training.judging.clips import scorecard
+from training.judging.streams import Span, StreamScore, judge, spells, together
 from training.places import corpora_root
 from training.runs import write_json
 from training.splits import split
-from training.streams import Span, StreamScore, judge, spells, together
 
 Wave = NDArray[np.float32]
 # The most false alarms an hour that each setting may cost: in ordinary life, and among acted sentences.

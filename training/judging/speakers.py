@@ -20,10 +20,11 @@ from device.features import FRAMES_PER_SECOND, FeatureStream
 from device.hearing.road import parameters_of
 from device.network import Network, classify
 from device.package import Package
-from training import evaluate, streams
+from training import evaluate
 from training.corpora.clip import CLASSES, DANGER, EMOTIONS
+from training.judging import streams
+from training.judging.streams import Span, StreamScore
 from training.sound import SAMPLE_RATE, read_samples
-from training.streams import Span, StreamScore
 
 ORDINARY = ("Speech", "Background", "TORGO")
 """Corpora of sound that holds no danger: false alarms are counted on them."""

@@ -4,7 +4,7 @@ import pandas as pd
 
 from training import evaluate
 from training.corpora.clip import EMOTIONS
-from training.judging import ORDINARY, Judged
+from training.judging.speakers import ORDINARY, Judged
 from training.report import CAVEAT, Report, bars_picture, confusion_picture, danger_picture
 
 _GROUPS = {
