@@ -185,6 +185,25 @@ def test_a_class_with_one_example_stops_at_smotes_step(iemocap):
     assert told.value.code == 65
 
 
+@pytest.mark.parametrize(
+    ("protocol", "kept", "message"),
+    [
+        ("house", {"Ses01F_impro01_F020", "Ses05F_impro01_F020"}, "SMOTE: class angry has one example"),
+        ("random", {"Ses01F_impro01_F020"}, "class angry has one clip"),
+    ],
+)
+def test_a_class_with_one_clip_is_named_by_the_command(iemocap, tmp_path, protocol, kept, message):
+    """One angry clip to learn from stops at SMOTE's step, one in all at the split; nothing is left behind."""
+    for table in iemocap.rglob("*.txt"):
+        lines = table.read_text().split("\n")
+        table.write_text("\n".join(line for line in lines if "\tang\t" not in line or line.split("\t")[1] in kept))
+    arguments = ["smote-2dcnn", "--corpora", str(iemocap), "--output", str(tmp_path / "out"), "--epochs", "1"]
+    arguments += ["--only", f"{protocol}-means-smote-after-0"]
+    with pytest.raises(BadDataError, match=message):
+        CliRunner().invoke(reproduce, arguments, catch_exceptions=False)
+    assert not list((tmp_path / "out" / "runs").iterdir())
+
+
 def test_arrays_are_padded_to_four_seconds_at_the_stated_rate(iemocap):
     from training.index import build_index
 

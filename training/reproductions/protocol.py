@@ -91,6 +91,12 @@ def split(clips: Clips, protocol: str, share: float, seed: int, *, stratified: b
     everything = np.arange(len(clips.table))
     if protocol == "random":
         by = clips.labels if stratified else None
+        lonely = [name for number, name in enumerate(clips.classes) if np.sum(clips.labels == number) == 1]
+        if stratified and lonely:
+            raise BadDataError(
+                f"protocol random: class {', '.join(lonely)} has one clip, and it takes one to learn from and one to "
+                "judge by: add clips of it, or leave the class out"
+            )
         try:
             training, test = train_test_split(everything, test_size=share, random_state=seed, stratify=by)
         except ValueError as error:
