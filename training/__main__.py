@@ -85,6 +85,7 @@ def _handed_on(name: str, where: str, attribute: str, help_line: str) -> None:
 
 
 _handed_on("train", "training.train", "main", "Train what a recipe says.")
+_handed_on("average", "training.average", "main", "Average the weights of runs that began from one another.")
 _handed_on("ablation", "training.ablation", "main", "Train a recipe without each of its three techniques.")
 _handed_on("decide", "training.judging.decide", "main", "Choose and measure how a package decides, on streams.")
 _handed_on("augmentations", "training.augment_picture", "main", "Draw what every augmentation does to a recording.")

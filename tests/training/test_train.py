@@ -8,6 +8,7 @@ import pytest
 
 from tests.training.made_corpora import make
 from tests.training.test_commands import one_line, training
+from training.teachers import network_of
 
 pytestmark = [pytest.mark.training, pytest.mark.timeout(1200)]
 
@@ -53,6 +54,15 @@ def test_ablation_and_a_pupil(tmp_path: Path) -> None:
         assert len(unseen["emotions"]) > 0
     # Finished runs are kept.
     assert made == {name: (runs / f"{name}-s1/network.keras").stat().st_mtime_ns for name in made}
+
+    mean = ["average", str(runs / "whole-s1"), str(runs / "pupil"), "--corpora", str(root), "--run"]
+    done = training(*mean, str(runs / "mean"), "--share", "1", "--share", "3", cache=tmp_path / "cache")
+    assert done.returncode == 0, done.stderr
+    one, other, both = (network_of(runs / name).get_weights() for name in ("whole-s1", "pupil", "mean"))
+    for a, b, c in zip(one, other, both, strict=True):
+        np.testing.assert_allclose(0.25 * a + 0.75 * b, c, atol=1e-6)
+    done = training(*mean, str(runs / "no"), "--share", "1", cache=tmp_path / "cache")
+    one_line(done, 2, "--share: 1 given for 2 runs; one each, not all zero")
 
     pupil.write_text(TINY + 'teachers = ["nobody"]\n')
     done = training(*words, str(runs / "orphan"), cache=tmp_path / "cache")
