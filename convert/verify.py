@@ -140,7 +140,7 @@ def _short(unseen: Utterances) -> Utterances:
 
 def keras_says(model: Any, run: RunFolder, manifest: Manifest, unseen: Utterances) -> Reference:
     """The Keras network on each clip, with the manifest's calibration, as `training` judges it."""
-    from training.train import predict
+    from training.judging.floats import predict
 
     emotion, danger = predict(model, run.view(), unseen.clips)
     calibration = manifest.decision.calibration
