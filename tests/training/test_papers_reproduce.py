@@ -13,7 +13,7 @@ from click.testing import CliRunner
 pytest.importorskip("imblearn")
 
 from device.errors import BadDataError, MissingInputError, OutcryError
-from training import train
+from training.judging import floats
 from training.networks import conv1d
 from training.paper_features import SONG, frames_of
 from training.places import HOME
@@ -281,7 +281,9 @@ def test_ours_is_the_shipped_recipe_from_nothing_with_steps_by_the_data():
     many, few = (ours.recipe(None, quick=False, learns=n) for n in (20_000, 501))
     assert (many.start, many.noises, many.throats, many.grid) == ("", 0.0, shipped.throats, shipped.grid)
     assert (many.steps, many.epochs) == (shipped.steps, shipped.epochs)
-    assert few.steps * few.epochs * few.batch == pytest.approx(ours.PASSES * 501, rel=0.05)
+    assert few.steps * few.epochs == ours.LEAST_STEPS
+    some = ours.recipe(None, quick=False, learns=2222)
+    assert some.steps * some.epochs * some.batch == pytest.approx(ours.PASSES * 2222, rel=0.02)
     short = ours.recipe(3, quick=False, learns=501)
     assert (short.epochs, short.average_last, short.rate) == (3, 1, shipped.rate)
 
@@ -295,7 +297,7 @@ def test_ours_goes_on_where_it_was_cut_and_leaves_a_run_to_convert(songs, tmp_pa
     arguments += ["--only", "speakers-ours-*"]
     folder = tmp_path / "runs" / "ours" / "speakers-0"
     with monkeypatch.context() as during:
-        during.setattr(train, "predict", cut)
+        during.setattr(floats, "predict", cut)
         assert CliRunner().invoke(reproduce, arguments).exit_code == 1
     assert not Run(folder).finished
     assert not list((tmp_path / "runs" / "runs").glob("*.json"))
