@@ -12,6 +12,7 @@ from device.network import Network
 from device.package import load
 from tests.training.made_corpora import make
 from training.index import build_index
+from training.judging import clips as package_clips
 from training.judging import page, speakers
 
 pytestmark = pytest.mark.training
@@ -86,3 +87,12 @@ def test_a_package_is_judged_and_the_page_written(tree: tuple[Path, pd.DataFrame
     written = page.report_of(judged, ["made sound"]).page()
     for told in ("Which emotion?", "Is it danger?", "All day long", "spontaneous fear", "EMO-DB"):
         assert told in written
+
+
+def test_louder_does_not_clip() -> None:
+    rng = np.random.default_rng(0)
+    loud, soft = np.float32([0.5, -0.8, 0.1]), np.float32([0.05, -0.08, 0.01])
+    np.testing.assert_allclose(package_clips.louder(10)(soft, rng), soft * 10**0.5, rtol=1e-6)
+    np.testing.assert_allclose(package_clips.louder(10)(loud, rng), loud / 0.8, rtol=1e-6)
+    np.testing.assert_allclose(package_clips.louder(-20)(loud, rng), loud / 10, rtol=1e-6)
+    assert package_clips.louder(10)(np.zeros(3, np.float32), rng).tolist() == [0, 0, 0]

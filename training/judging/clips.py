@@ -149,9 +149,14 @@ def strangers(known: dict[str, Wearer]) -> dict[str, Wearer]:
 
 
 def louder(decibels: float) -> Change:
-    """The same sound at another level, clipped where it must be."""
+    """The same sound at another level; louder only as far as it does not clip, which is another matter."""
     gain = 10 ** (decibels / 20)
-    return lambda samples, _: np.clip(samples * gain, -1, 1).astype(np.float32)
+
+    def change(samples: NDArray[np.float32], _: np.random.Generator) -> NDArray[np.float32]:
+        headroom = 1 / max(float(np.abs(samples).max(initial=0.0)), 1e-9)
+        return (samples * min(gain, max(headroom, 1.0))).astype(np.float32)
+
+    return change
 
 
 def noisy(noises: list[Path], snr_db: float = 10.0) -> Change:
