@@ -309,6 +309,7 @@ def test_ours_goes_on_where_it_was_cut_and_leaves_a_run_to_convert(songs, tmp_pa
     assert (folder / "network.keras").is_file()
     record = json.loads((tmp_path / "runs" / "runs" / "speakers-ours-0.json").read_text())
     assert len(record["figures"]["confusion"]) == 6
+    assert record["settings"]["seed"] == 0
     # Another recipe in the same place begins anew.
     assert CliRunner().invoke(reproduce, [*arguments, "--epochs", "1"], catch_exceptions=False).exit_code == 0
     assert len(Run(folder).history()) == 1

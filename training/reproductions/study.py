@@ -172,12 +172,12 @@ class Study(ABC):
             Planned(
                 f"{protocol}-ours-{seed}",
                 {
+                    **msgspec.to_builtins(recipe),
                     "variant": "ours",
                     "group": "ours",
                     "protocol": protocol,
                     "seed": seed,
                     "clips": len(clips.table),
-                    **msgspec.to_builtins(recipe),
                 },
                 partial(work, protocol, seed),
             )
