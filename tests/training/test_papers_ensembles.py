@@ -162,7 +162,9 @@ def test_ensembles_join_the_six_members_of_each_protocol(study, tmp_path):
 def test_all_systems_are_judged_on_the_same_clips_of_the_six_classes(tmp_path):
     labels = ["angry", "surprise", "sad", "fear", "happy", "sad"]
     actors = ["RAVDESS/03"] * 5 + ["RAVDESS/10"]  # the last one does not validate: the shipped package heard her
-    table = pd.DataFrame({"label": labels, "corpus": "RAVDESS", "speaker": actors, "source": "", "path": labels})
+    table = pd.DataFrame(
+        {"label": labels, "corpus": "RAVDESS", "speaker": actors, "source": "", "path": [*labels[:5], "other"]}
+    )
     clips = Clips(table, loopq.CLASSES)
     rows, right = np.arange(6), np.eye(7)[clips.labels]
     # Knows all, but would say surprise for the happy clip before anything else.
@@ -170,7 +172,7 @@ def test_all_systems_are_judged_on_the_same_clips_of_the_six_classes(tmp_path):
     hasty[4] = 0
     hasty[4, loopq.CLASSES.index("surprise")], hasty[4, loopq.CLASSES.index("happy")] = 0.6, 0.4
     never = np.eye(7)[np.full(6, loopq.CLASSES.index("neutral"))]
-    runs = RunFolder(tmp_path, "loopq", "made")
+    runs = RunFolder(tmp_path / "loopq", "loopq", "made")
     told = {"group": "systems", "protocol": "house", "seed": 0}
     kept = {
         "cnn2d-lstm": {"probabilities": hasty},
@@ -189,10 +191,17 @@ def test_all_systems_are_judged_on_the_same_clips_of_the_six_classes(tmp_path):
     assert [row[0] for row in table.rows] == ["cnn2d-lstm", "ours"]
     assert table.rows[0][1:] == ("100.0", "100.0", "1.000", "73,527", "-", "1.00", "0.50", "no")
     assert table.rows[1][-1] == "yes"
+    # P1's own run lies beside: its calm clip is none of these, its four others are.
+    (tmp_path / "enhanced-gru" / "runs").mkdir(parents=True)
+    kept = {"truth": np.array([4, 0, 5, 2, 3, 5]), "probabilities": np.eye(6)[[4, 0, 5, 2, 0, 0]]}
+    paths = np.array(["calm", "angry", "sad", "fear", "happy", "elsewhere"])
+    np.savez(tmp_path / "enhanced-gru" / "runs" / "house-base-0.npz", paths=paths, **kept)
+    first = next(iter(runs.make([side_by_side.planned(clips, runs, 0)])))["figures"]["systems"]["p1-gru-base"]
+    assert first["accuracy"] == 0.75
     # One run more, and the comparison is made again.
     more = Planned("house-fused-0", told | {"variant": "fused"}, lambda: ({}, {"rows": rows, "probabilities": right}))
     list(runs.make([more]))
-    assert len(next(iter(runs.make([side_by_side.planned(clips, runs, 0)])))["figures"]["systems"]) == 3
+    assert len(next(iter(runs.make([side_by_side.planned(clips, runs, 0)])))["figures"]["systems"]) == 4
 
 
 class _Cut(keras.callbacks.Callback):

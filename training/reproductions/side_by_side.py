@@ -6,9 +6,11 @@ the protocol `house` only the validation speakers judge: the shipped package lea
 
 from collections.abc import Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from training.corpora.clip import EMOTIONS
@@ -21,18 +23,26 @@ from training.splits import VALIDATION, speaker_independent
 NAME = "one-table"
 OVER_TIME = ("p1-gru-base", "p1-gru-enhanced", "cnn1d-lstm", "lstm-cnn-1d")
 """Networks that walk over time and could answer as they go; P4's were trained on padded clips of 8 s."""
+FIRST_PAPER = {"base": "p1-gru-base", "enhanced-20": "p1-gru-enhanced"}
+"""P1's runs, by the name that they have here: its networks learned from the same speakers in their own reproduction."""
 
 
 def planned(clips: Clips, runs: RunFolder, seed: int) -> Planned:
     """The comparison of what is there; made again when there is more."""
     stems = [path.stem for path in sorted(runs.runs.glob(f"house-*-{seed}.npz"))]
     members = [stem for stem in stems if NAME not in stem]
-    told = {"variant": NAME, "group": NAME, "protocol": "house", "seed": seed, "members": members}
-    return Planned(f"house-{NAME}-{seed}", told, partial(compare, clips, runs, members))
+    beside = runs.folder.parent / "enhanced-gru" / "runs"
+    first = {name: beside / f"house-{run}-{seed}.npz" for run, name in FIRST_PAPER.items()}
+    first = {name: path for name, path in first.items() if path.is_file() and f"house-{name}-{seed}" not in members}
+    told = {"variant": NAME, "group": NAME, "protocol": "house", "seed": seed, "members": [*members, *first]}
+    return Planned(f"house-{NAME}-{seed}", told, partial(compare, clips, runs, members, first))
 
 
-def compare(clips: Clips, runs: RunFolder, members: Sequence[str]) -> Made:
-    """Accuracy, UAR and danger's area of every run on the clips of the six classes, by the run's variant."""
+def compare(clips: Clips, runs: RunFolder, members: Sequence[str], first: Mapping[str, Path]) -> Made:
+    """Accuracy, UAR and danger's area of every run on the clips of the six classes, by the run's variant.
+
+    `first`: what P1's own reproduction kept of its networks.
+    """
     figures: dict[str, Any] = {"clips": 0, "systems": {}}
     heard_by_none = validation_speakers(clips)
     columns = [clips.classes.index(name) for name in EMOTIONS]
@@ -47,6 +57,16 @@ def compare(clips: Clips, runs: RunFolder, members: Sequence[str]) -> Made:
         name = stem.removeprefix("house-").rpartition("-")[0]
         figures["systems"][name] = {key: told[key] for key in ("accuracy", "uar", "danger_auc")}
         figures["clips"] = told["clips"]
+    paths = pd.Series(np.arange(len(clips.table)), index=clips.table["path"])
+    for name, path in first.items():
+        with np.load(path) as kept:
+            rows = paths.reindex(kept["paths"]).to_numpy()
+            # P1 hears calm as neutral; these clips are not P4's, so nobody is judged by them.
+            judged = np.isfinite(rows)
+            judged[judged] = heard_by_none[rows[judged].astype(int)]
+            told = figures_of(kept["truth"][judged], kept["probabilities"][judged], EMOTIONS)
+        if told["clips"] == figures["clips"]:
+            figures["systems"][name] = {key: told[key] for key in ("accuracy", "uar", "danger_auc")}
     return figures, {}
 
 
