@@ -103,6 +103,10 @@ def test_reproduce_resumes_and_writes_its_report(songs, tmp_path, monkeypatch):
     assert (output / "runs" / "house-conv1d-0.json").is_file()
     assert not (output / "runs" / "speakers-conv1d-0.json").exists()
 
+    # Where nothing is left to train, no features are read.
+    monkeypatch.setattr(lstm_song.LstmSong, "prepare", None)
+    CliRunner().invoke(reproduce, [*arguments, "--only", "random-*"], catch_exceptions=False)
+
 
 def test_a_folder_without_runs_has_no_report(tmp_path):
     with pytest.raises(MissingInputError, match="holds no runs"):

@@ -226,7 +226,7 @@ class LoopQ(Study):
                 for way in ("average", "genetic", "genetic-nested"):
                     told = self._about(way, "ensembles", protocol, seed, clips) | {"members": stems}
                     work = partial(self._ensemble, way, clips, runs, stems, seed)
-                    planned.append(Planned(f"{protocol}-{way}-{seed}", told, work))
+                    planned.append(Planned(f"{protocol}-{way}-{seed}", told, work, prepared=False))
         for family in ("cnn1d-lstm", "cnn2d-lstm"):
             for way in ("published", "nested"):
                 name = f"hyperband-{family}-{way}"
@@ -234,12 +234,12 @@ class LoopQ(Study):
                 work = partial(self._search, family, way, clips, runs.folder / "search" / way)
                 planned.append(Planned(f"random-{name}-0", told, work))
         told = self._about("shipped", "shipped", "house", 0, clips) | {"package": ours.newest_package().name}
-        planned.append(Planned("house-shipped-0", told, partial(self._shipped, clips)))
+        planned.append(Planned("house-shipped-0", told, partial(self._shipped, clips), prepared=False))
         return [*planned, side_by_side.planned(clips, runs, 0)]
 
     def _shipped(self, clips: Clips) -> Made:
         unheard = np.flatnonzero(side_by_side.validation_speakers(clips))
-        return ours.shipped(clips, unheard, self.place[1])
+        return ours.shipped(clips, unheard, self.root)
 
     def _about(self, variant: str, group: str, protocol: str, seed: int, clips: Clips) -> dict[str, Any]:
         about = {"variant": variant, "group": group, "protocol": protocol, "seed": seed}

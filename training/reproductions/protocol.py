@@ -190,9 +190,11 @@ class Planned:
     """One run to be made: what it is called, what it is about, and the work that gives its figures.
 
     `name` is a file name; `settings` say all that decides the result (a finished run with the same settings
-    is not made again); `work` gives figures for JSON and arrays to keep beside them.
+    is not made again); `work` gives figures for JSON and arrays to keep beside them, from the study's prepared
+    inputs or (`prepared` False) without.
     """
 
     name: str
     settings: dict[str, Any]
     work: Callable[[], tuple[dict[str, Any], dict[str, NDArray[Any]]]] = field(repr=False)
+    prepared: bool = True

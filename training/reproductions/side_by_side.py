@@ -35,7 +35,7 @@ def planned(clips: Clips, runs: RunFolder, seed: int) -> Planned:
     first = {name: beside / f"house-{run}-{seed}.npz" for run, name in FIRST_PAPER.items()}
     first = {name: path for name, path in first.items() if path.is_file() and f"house-{name}-{seed}" not in members}
     told = {"variant": NAME, "group": NAME, "protocol": "house", "seed": seed, "members": [*members, *first]}
-    return Planned(f"house-{NAME}-{seed}", told, partial(compare, clips, runs, members, first))
+    return Planned(f"house-{NAME}-{seed}", told, partial(compare, clips, runs, members, first), prepared=False)
 
 
 def compare(clips: Clips, runs: RunFolder, members: Sequence[str], first: Mapping[str, Path]) -> Made:

@@ -180,6 +180,7 @@ class Study(ABC):
                     "clips": len(clips.table),
                 },
                 partial(work, protocol, seed),
+                prepared=False,
             )
             for seed in range(self.scale.seeds)
             for protocol in PROTOCOLS
@@ -208,7 +209,9 @@ class Study(ABC):
         runs = RunFolder(output, self.name, index_hash(clips.table))
         planned = picked([*self.planned(clips, root, output), *self.afterwards(clips, runs)], self.scale.only)
         runs.note(self.summary(clips))
-        self.prepare(clips, root)
+        self.root = root
+        if any(run.prepared and not runs.finished(run) for run in planned):
+            self.prepare(clips, root)
         for _ in runs.make(planned):
             pass
         if not self.scale.quick and not self.scale.only:
