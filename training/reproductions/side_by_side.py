@@ -86,13 +86,14 @@ def table(records: Sequence[Mapping[str, Any]], costs: Mapping[str, Mapping[str,
         for record in records
         if record["settings"]["protocol"] == "house"
     }
+    packages = {r["settings"]["package"] for r in records if r["settings"]["group"] == "shipped"}
     rows = []
     for name in sorted(systems, key=lambda one: -systems[one]["accuracy"]):
         told, spent = systems[name], costs.get(cost_name(name), {})
         count = parameters.get(name) or spent.get("parameters")
         rows.append(
             (
-                name + (f" ({spent['package']})" if name == "shipped" and "package" in spent else ""),
+                f"shipped ({', '.join(packages)})" if name == "shipped" else name,
                 *(f"{100 * told[key]:.1f}" for key in ("accuracy", "uar")),
                 f"{told['danger_auc']:.3f}",
                 f"{count:,}" if count else "-",
