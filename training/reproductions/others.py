@@ -40,7 +40,7 @@ class Other:
 def others() -> Iterator[Other]:
     """P1's two, P2's three and P3's."""
     gru = partial(paper_gru.build, STEPS, enhanced_gru.MFCC, units=enhanced_gru.UNITS)
-    # P1's features are the device's own; MFCC 40 of librosa stand for what they cost.
+    # P1's features are the device's own: the one table takes their cost from ours, not from these.
     mfcc = PaperParameters(mfcc=enhanced_gru.MFCC, window_samples=400, hop_samples=160)
     for name, options in (("p1-gru-base", enhanced_gru.BASE), ("p1-gru-enhanced", enhanced_gru.BEST)):
         built = partial(gru, **options)
