@@ -39,7 +39,7 @@ NOTES = (
     "Epochs and batch are not given: 50 and 32. Settings are the paper's best, which it chose by the clips that it "
     "reports on; here nothing is chosen by the test clips but where a line says so.",
     "Clips padded with silence to 8 s, 251 frames. Without --full: bands and frames are averaged to 64 x 63 and the "
-    "networks have an eighth of their kernels, so only their order and the effect of each step can be compared.",
+    "2-D networks have an eighth of their kernels (1-D ones all), so only steps and networks of one kind compare.",
     "Unpadded convolutions and an LSTM over the mel axis give CNN2D-LSTM 3,800,855 parameters, the paper's 3.8 M; "
     "over time it would have 3.06 M. CNN-Transformer: 8 heads of 64, inner layer 2048: 2,107,527 (2.1 M).",
     "The paper's SAVEE has no sadness and twice as many angry clips: files called sa.. were very likely read as a... "
