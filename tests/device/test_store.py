@@ -12,11 +12,13 @@ from pathlib import Path
 
 import pytest
 
+from device.config import Config
 from device.errors import BadDataError, MissingInputError, OutcryError, UsageError
 from device.installed_models import chosen, golden
 from device.installed_models.store import TRIAL_STARTS, Store, first_whole
 from device.manifest import NETWORK, SIGNATURE
 from device.package import Package, load
+from device.settings.sections import DeviceSection
 from tests.device.made_package import copy_to, with_file, with_manifest
 from tests.device.test_package import keys, sign
 
@@ -247,3 +249,18 @@ def test_of_shipped_packages_the_newest_default_is_first(tmp_path: Path, monkeyp
         (tmp_path / name).mkdir()
     monkeypatch.setattr(chosen, "SHIPPED", tmp_path)
     assert [folder.name for folder in chosen.shipped()] == ["outcry-10", "outcry-9.1", "outcry-2", "outcry-open-3"]
+
+
+def test_no_other_shipped_package_stands_in_for_a_broken_default(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = Config(device=DeviceSection(state_directory=str(tmp_path / "state")))
+    monkeypatch.setattr(chosen, "SHIPPED", tmp_path / "models")
+    copy_to(tmp_path / "models/outcry-open-1", name="outcry-open", version="1")
+    with pytest.raises(MissingInputError, match="no model package is installed or shipped"):
+        chosen.in_force(config)
+    default = copy_to(tmp_path / "models/outcry-7", name="outcry", version="7")
+    assert chosen.in_force(config).directory == default
+    (default / NETWORK).write_bytes(b"spoiled")
+    with pytest.raises(BadDataError):
+        chosen.in_force(config)

@@ -57,10 +57,11 @@ people: not for hiring, policing, teaching or medicine.
   these figures is not known.
 * **People with a speech impairment are whom this is for, and no recording here is theirs.** `python -m training
   evaluate --only TORGO` counts false alarms on such voices where that corpus is there.
-* Children were heard only as background (infants) and in one family's play.
 * It hears what a voice shows, not what is felt. A frozen, silent victim is not heard at all: that is what the
   button is for.
-
+"""
+_CHILDREN = "* Children were heard only as background (infants) and in one family's play.\n"
+_TABLE = """
 ## What it heard in training
 | corpus | what | licence of the recordings |
 | --- | --- | --- |
@@ -77,7 +78,8 @@ def body(
     each setting did (`decide.Measured.told`), `paths` the recipe's, where it learned from these recordings alone.
     """
     recordings = _heard(paths)
-    lines = [_HEAD + "\n".join(f"| {name} | {what} | {licence} |" for name, what, licence in recordings), ""]
+    table = "\n".join(f"| {name} | {what} | {licence} |" for name, what, licence in recordings)
+    lines = [_HEAD + ("" if paths else _CHILDREN) + _TABLE + table, ""]
     if not paths:
         lines += ["These licences together allow research and other non-commercial use of the weights."]
     elif {*recordings} <= {*FREE}:
