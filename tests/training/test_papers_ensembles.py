@@ -91,7 +91,7 @@ def test_the_mixture_is_speech_without_calm():
     index = pd.DataFrame(rows, columns=["corpus", "part", "keyword", "emotion"])
     clips = loopq.select(index)
     assert clips.table["corpus"].value_counts().to_dict() == {"TESS": 7, "RAVDESS": 1}
-    assert any("SAVEE is not here" in note for note in clips.notes)
+    assert any("SAVEE is not here" in note for note in clips.lacks)
 
 
 @pytest.fixture
