@@ -104,6 +104,8 @@ class Crops(keras.utils.PyDataset):
         draws = np.array([_DRAWS.get(name, 1.0) for name in corpus]) * teaches * heard
         self.draws = draws / draws.sum()
         self.background = rows[(clips["emotion"].to_numpy()[rows] == "background")]
+        if not len(self.background):
+            self.noises = 0.0
         calm = clips["emotion"].isin(("neutral", "sad", "happy", "disgust", "background")).to_numpy()
         self.calm = rows[calm[rows]]
         self._learn_speakers(clips)
