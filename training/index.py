@@ -60,6 +60,8 @@ def build(root: Path, *, progress: bool = True) -> tuple[pd.DataFrame, pd.DataFr
     loaders = hashlib.blake2b(digest_size=12)
     for source in [*sorted(Path(__file__).parent.glob("corpora/*.py")), Path(__file__)]:
         loaders.update(source.read_bytes())
+    for path in (path for paths in files.values() for path in paths if path.suffix.lower() not in SUFFIXES):
+        loaders.update(path.read_bytes())  # tables of labels: an edit may keep the size
     keys = {name: _listing_key(root, paths) for name, paths in files.items()}
     strangers = sorted({path.name for path in root.iterdir() if path.is_dir()} - {*CORPORA, *NO_CLIPS})
     loaders.update(repr((keys, strangers)).encode())

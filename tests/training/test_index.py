@@ -11,6 +11,7 @@ import soundfile
 from device.errors import BadDataError, MissingInputError
 from tests.training.made_corpora import EMPTY_SHA224, make, noise
 from training import index
+from training.corpora import nemo
 from training.corpora import CORPORA
 from training.corpora.clip import LABELS
 
@@ -243,6 +244,15 @@ def test_the_index_is_kept_until_the_tree_changes(tmp_path: Path, monkeypatch: p
     assert len(grown) == len(first) + 1
     assert {path.parts[-3] for path in heard} == {"SAVEE"}  # EMO-DB was not heard again
     assert index.index_hash(grown) != index.index_hash(first)
+
+
+def test_an_edited_table_of_labels_is_read_again(tmp_path: Path) -> None:
+    make(tmp_path, ("nEMO",))
+    assert set(index.build(tmp_path, progress=False)[0]["sex"]) == {"male", ""}
+    table = tmp_path / "nEMO/data.tsv"
+    table.write_text(table.read_text().replace("\tmale", "\tmxle"))  # as long as before
+    nemo._sexes.cache_clear()  # as in another process
+    assert set(index.build(tmp_path, progress=False)[0]["sex"]) == {"mxle", ""}
 
 
 def test_the_index_hash_depends_on_what_is_said_not_where(tmp_path: Path) -> None:
