@@ -11,8 +11,7 @@ import soundfile
 from device.errors import BadDataError, MissingInputError
 from tests.training.made_corpora import EMPTY_SHA224, make, noise
 from training import index
-from training.corpora import nemo
-from training.corpora import CORPORA
+from training.corpora import CORPORA, nemo
 from training.corpora.clip import LABELS
 
 pytestmark = pytest.mark.training
