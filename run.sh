@@ -21,22 +21,33 @@ if [ $code != 66 ]; then
   say "listening; end with Ctrl-C"
   exec $outcry run
 fi
-say "no microphone here: made a short recording on the spot and replay it instead"
+say "no microphone here: made a short recording with a scream on the spot and replay it instead"
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 recording=$folder/made-on-the-spot.wav
 if command -v espeak-ng >/dev/null; then
-  espeak-ng -m -w "$recording" 'This is a calm sentence, spoken by a machine. <break time="1s"/>
-    <prosody pitch="x-high" rate="fast" volume="x-loud">Help me! Let me go! No! No! Help!</prosody> <break time="2s"/>'
+  espeak-ng -w "$recording" 'This is a calm sentence, spoken by a machine. And now a scream, made of tones.'
 else
-  say "no espeak-ng: the recording is a tone that rises, and no voice"
-  .venv/bin/python - "$recording" <<'EOF'
-import sys
-import numpy, soundfile
-seconds = numpy.arange(8 * 16000) / 16000
-tone = numpy.sin(2 * numpy.pi * (150 * seconds + 60 * seconds**2)) * numpy.clip(seconds / 8, 0, 0.7)
-soundfile.write(sys.argv[1], tone, 16000)
-EOF
+  say "no espeak-ng: the recording is a scream made of tones, without a calm sentence before it"
 fi
+.venv/bin/python - "$recording" <<'EOF'
+import sys
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+path = Path(sys.argv[1])
+calm, rate = soundfile.read(path) if path.exists() else (np.zeros(0), 16000)
+seconds = np.arange(int(1.6 * rate)) / rate
+pitch = 800 * (1 + 0.25 * np.sin(np.pi * seconds / 1.6))  # rises and falls
+phase = 2 * np.pi * np.cumsum(pitch) / rate
+tones = sum(np.sin(k * phase) / k**0.6 for k in range(1, 8)) * (1 + 0.4 * np.sin(2 * np.pi * 70 * seconds))
+noise = np.random.default_rng(1).normal(size=len(seconds))
+scream = (tones + 0.25 * noise) * np.clip(np.minimum(seconds / 0.08, (1.6 - seconds) / 0.3), 0, 1)
+hush = 1e-3 * np.random.default_rng(2).normal(size=rate)
+parts = [calm, hush, 0.6 * scream / np.abs(scream).max(), hush, hush]
+soundfile.write(path, np.concatenate(parts), rate)
+EOF
 $outcry replay --posteriors --decisions "$recording"
 say "done. With a microphone plugged in, ./run.sh listens until Ctrl-C."
