@@ -1,14 +1,12 @@
 """The network at work on the shipped package: the same whatever the chunking, level or neighbour."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import device
 from device.features import FRAME_SIZE, SAMPLE_RATE, features
+from device.installed_models import chosen
 from device.network import Network, classify, pooled
 from device.package import Package, load
 from device.view import ViewParameters
@@ -27,8 +25,7 @@ def speech(seconds: float = 6.0, seed: int = 0) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def package() -> Package:
-    (folder,) = (Path(device.__file__).parent / "models").iterdir()
-    return load(folder)
+    return load(chosen.shipped()[0])
 
 
 @pytest.fixture(scope="module")
