@@ -62,6 +62,8 @@ class LivenessParameters:
     """No sound for so long: recovery begins. Deafness must be known within 5 s."""
     zeros_after_s: float = 3.0
     """Zeros, a constant or a frozen buffer for so long: as good as no sound. In doubt after a third of it."""
+    doubt_at_most_s: float = 4.0
+    """No good sound for so long, whatever came in its place by turns: zeros, then nothing, then zeros."""
     failed_after_s: float = 30.0
     """Recovery without success for so long."""
     steady_s: float = 1.0
@@ -124,7 +126,7 @@ class Liveness:
         self._moved = False
         self._overflow_at: float | None = None
         self._dropped = False
-        self._last_live_at = self._arrived_at = now
+        self._last_live_at = self._last_good_at = self._arrived_at = now
         self._ever_live = False
         self._good_since: float | None = None
         self._flaws: dict[Flaw, float] = {}
@@ -151,7 +153,7 @@ class Liveness:
 
     def resumed(self, now: float) -> None:
         """Listening begins again after it was switched off on purpose: the silence meanwhile was no fault."""
-        self._last_live_at = now
+        self._last_live_at = self._last_good_at = now
         self._ever_live = False
         self._enter("suspect", now)
 
@@ -175,7 +177,9 @@ class Liveness:
         self._ever_live = True
         if any(flaw in self._flaws for flaw in _DEAF_FLAWS):
             self._good_since = None
-        elif self._good_since is None:
+            return True
+        self._last_good_at = chunk.heard_at
+        if self._good_since is None:
             self._good_since = chunk.heard_at - chunk.seconds
         return True
 
@@ -215,6 +219,8 @@ class Liveness:
         if self._moved:
             reasons.append("moved")
         reasons += [flaw for flaw in _DEAF_FLAWS if self._flaws.get(flaw, 0.0) >= known.zeros_after_s]
+        if not reasons and now - self._last_good_at >= known.doubt_at_most_s:
+            reasons += [flaw for flaw in _DEAF_FLAWS if flaw in self._flaws] or [self._silent_reason(now)]
         return reasons
 
     def _doubts(self, age_s: float, now: float) -> list[Reason]:

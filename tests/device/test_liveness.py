@@ -6,7 +6,7 @@ from typing import get_args
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from device.audio import SAMPLE_RATE, Chunk
@@ -343,6 +343,8 @@ def test_silence_while_released_is_no_fault():
         max_size=12,
     )
 )
+@example(steps=[("nothing", 2), ("zeros", 29), ("nothing", 19)])
+@example(steps=[("noise", 20), ("nothing", 19), ("zeros", 29), ("nothing", 19), ("zeros", 29)])
 def test_whatever_happens_deafness_shows_and_good_sound_heals(steps):
     """No path is a trap: at most 5 s after the last good chunk it is deaf, and 5 s of sound after opening heal it."""
     life = Life()
