@@ -63,7 +63,8 @@ class LivenessParameters:
     zeros_after_s: float = 3.0
     """Zeros, a constant or a frozen buffer for so long: as good as no sound. In doubt after a third of it."""
     doubt_at_most_s: float = 4.0
-    """No good sound for so long, whatever came in its place by turns: zeros, then nothing, then zeros."""
+    """No good sound for so long, whatever came in its place by turns: zeros, then nothing, then zeros. Where one of
+    them alone may last longer, so may they together."""
     failed_after_s: float = 30.0
     """Recovery without success for so long."""
     steady_s: float = 1.0
@@ -125,7 +126,6 @@ class Liveness:
         self._trouble: Reason | None = None
         self._moved = False
         self._overflow_at: float | None = None
-        self._dropped = False
         self._last_live_at = self._last_good_at = self._arrived_at = now
         self._ever_live = False
         self._good_since: float | None = None
@@ -219,7 +219,8 @@ class Liveness:
         if self._moved:
             reasons.append("moved")
         reasons += [flaw for flaw in _DEAF_FLAWS if self._flaws.get(flaw, 0.0) >= known.zeros_after_s]
-        if not reasons and now - self._last_good_at >= known.doubt_at_most_s:
+        longest_s = max(known.doubt_at_most_s, known.deaf_after_s, known.zeros_after_s)
+        if not reasons and now - self._last_good_at >= longest_s:
             reasons += [flaw for flaw in _DEAF_FLAWS if flaw in self._flaws] or [self._silent_reason(now)]
         return reasons
 

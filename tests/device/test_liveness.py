@@ -373,3 +373,12 @@ def test_whatever_happens_deafness_shows_and_good_sound_heals(steps):
     life.hear(6)
     assert life.report.state == "healthy"
     assert life.report.reasons == ()
+
+
+def test_who_lets_zeros_last_longer_is_not_overruled():
+    life = Life(zeros_after_s=60.0)
+    life.hear(2)
+    life.hear(10, zeros)
+    assert not life.report.deaf
+    life.hear(51, zeros)
+    assert life.report.deaf
