@@ -43,7 +43,7 @@ def compared(folder: Path, seeds: int) -> pd.DataFrame:
     rows = {}
     for name in VARIANTS:
         folders = [folder / f"{name}-s{seed}" for seed in range(1, seeds + 1)]
-        done = [figures(run) for run in folders if (run / "run.json").is_file() and Run(run).finished]
+        done = [figures(run) for run in folders if _finished(run)]
         if done:
             table = pd.DataFrame(done)
             spread = table.std() if len(done) > 1 else table.iloc[0] * float("nan")
@@ -51,6 +51,10 @@ def compared(folder: Path, seeds: int) -> pd.DataFrame:
                 column: f"{table[column].mean():.3f} ± {spread[column]:.3f}" for column in table
             }
     return pd.DataFrame(rows).T
+
+
+def _finished(folder: Path) -> bool:
+    return (folder / "run.json").is_file() and Run(folder).finished
 
 
 @click.command()
@@ -68,7 +72,7 @@ def main(recipe: Path, folder: Path | None, corpora: Path | None, seeds: int, ep
         for name, change in VARIANTS.items():
             own = msgspec.structs.replace(plan, **change, seed=seed, epochs=epochs or plan.epochs)
             run = folder / f"{name}-s{seed}"
-            if not ((run / "run.json").is_file() and Run(run).finished):
+            if not _finished(run):
                 train(own, run, root)
             click.echo(f"{run.name}: " + ", ".join(f"{key} {value:.3f}" for key, value in figures(run).items()))
     table = compared(folder, seeds)

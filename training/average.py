@@ -12,13 +12,12 @@ import click
 import numpy as np
 
 from device.errors import UsageError
-from training.index import build_index, index_hash
+from training.index import index_hash
 from training.judging.floats import evaluate
 from training.places import corpora_root
 from training.runs import Run, load_recipe
-from training.splits import split
 from training.teachers import network_of
-from training.train import DangerRecipe, make_copies, write_calibration, write_unseen
+from training.train import DangerRecipe, clips_of, finish, keep, make_copies, show
 
 
 @click.command()
@@ -38,23 +37,13 @@ def main(runs: tuple[Path, ...], folder: Path, shares: tuple[float, ...], corpor
         raise UsageError("these runs differ in their views or sizes; average runs that began from one another")
     plan = load_recipe(runs[-1] / "recipe.toml", DangerRecipe)
     root = corpora_root(corpora)
-    clips = build_index(root)
-    if plan.paths:
-        clips = clips[clips["path"].str.startswith(plan.paths)].reset_index(drop=True)
-    part = split(clips, plan.split, seed=plan.seed)
+    clips, part = clips_of(plan, root)
     copies = make_copies(clips, part, root, plan.copies)
     made = Run.begin(folder, plan, index=index_hash(clips), seed=plan.seed)
     (folder / "view.json").write_bytes(views.pop())
     network = networks[-1]
-    parts = zip(*[one.get_weights() for one in networks], strict=True)
-    network.set_weights([np.tensordot(given / given.sum(), np.stack(part), 1) for part in parts])
-    network.save(folder / "network.keras")
-    write_calibration(folder, copies, np.flatnonzero((part == "train").to_numpy()), plan.seed)
-    write_unseen(folder, clips, np.flatnonzero((part != "train").to_numpy()), copies[0], plan.seed)
-    tables = evaluate(network, folder, clips, part, copies)
-    for side, table in tables.items():
-        click.echo(f"\n{side} speakers, float, clean whole clips\n{table.round(3).to_string(index=False)}")
-    mean = tables["validation"][["accuracy", "uar", "danger_auc"]].mean()
-    told = {f"validation_{name}": round(float(value), 4) for name, value in mean.items()}
+    weights = zip(*[one.get_weights() for one in networks], strict=True)
+    network.set_weights([np.tensordot(given / given.sum(), np.stack(values), 1) for values in weights])
+    keep(network, folder, clips, part, copies, plan.seed)
     taken = {run.name: round(float(share), 4) for run, share in zip(runs, given / given.sum(), strict=True)}
-    made.finish(**told, averaged=taken)
+    show(finish(made, evaluate(network, folder, clips, part, copies), averaged=taken))

@@ -187,14 +187,20 @@ def fit(recipe: DangerRecipe, clips: pd.DataFrame, part: pd.Series, copies: list
     )
     count, sums = average.read()
     model.set_weights([value / count for value in sums])
-    model.save(folder / "network.keras")
-    write_calibration(folder, copies, rows, recipe.seed)
-    held_out = np.flatnonzero((part != "train").to_numpy())
-    write_unseen(folder, clips, held_out, copies[0], recipe.seed)
+    keep(model, folder, clips, part, copies, recipe.seed)
     return model
 
 
-def write_calibration(folder: Path, copies: list[Copy], rows: NDArray[np.int64], seed: int) -> None:
+def keep(  # noqa: PLR0917
+    model: keras.Model, folder: Path, clips: pd.DataFrame, part: pd.Series, copies: list[Copy], seed: int
+) -> None:
+    """What `convert` reads of a run folder beside its view: the network, clips to quantise by, clips to verify with."""
+    model.save(folder / "network.keras")
+    _write_calibration(folder, copies, np.flatnonzero((part == "train").to_numpy()), seed)
+    _write_unseen(folder, clips, np.flatnonzero((part != "train").to_numpy()), copies[0], seed)
+
+
+def _write_calibration(folder: Path, copies: list[Copy], rows: NDArray[np.int64], seed: int) -> None:
     """Frames of 300 training clips, in random copies, for `convert` to quantise by: `calibration.npz`."""
     rng = np.random.default_rng(seed)
     chosen = rng.choice(rows, min(300, len(rows)), replace=False)
@@ -202,7 +208,7 @@ def write_calibration(folder: Path, copies: list[Copy], rows: NDArray[np.int64],
     _write_clips(folder / "calibration.npz", parts)
 
 
-def write_unseen(folder: Path, clips: pd.DataFrame, rows: NDArray[np.int64], copy: Copy, seed: int) -> None:
+def _write_unseen(folder: Path, clips: pd.DataFrame, rows: NDArray[np.int64], copy: Copy, seed: int) -> None:
     """Frames and classes of up to 1,000 clips of unseen speakers, for `convert verify`: `unseen.npz`."""
     rng = np.random.default_rng(seed)
     rows = rows[clips["emotion"].isin(CLASSES).to_numpy()[rows]]
@@ -219,19 +225,34 @@ def _write_clips(path: Path, parts: list[NDArray[np.float32]], **more: NDArray[n
 def train(plan: DangerRecipe, folder: Path, root: Path) -> dict[str, pd.DataFrame]:
     """One run from the corpora below `root` to its figures, by side; goes on in `folder` where a kill left off."""
     plan = msgspec.structs.replace(plan, average_last=min(plan.average_last, plan.epochs))
+    clips, part = clips_of(plan, root)
+    run = Run.begin(folder, plan, index=index_hash(clips), seed=plan.seed)
+    copies = make_copies(clips, part, root, plan.copies)
+    model = fit(plan, clips, part, copies, run)
+    return finish(run, evaluate(model, folder, clips, part, copies))
+
+
+def clips_of(plan: DangerRecipe, root: Path) -> tuple[pd.DataFrame, pd.Series]:
+    """The clips below `root` that a recipe is about, and their sides; UsageError where there are none."""
     clips = build_index(root)
     if plan.paths:
         clips = clips[clips["path"].str.startswith(plan.paths)].reset_index(drop=True)
         if clips.empty:
             raise UsageError(f"paths: no clip below {root} begins with {', '.join(plan.paths)}")
-    run = Run.begin(folder, plan, index=index_hash(clips), seed=plan.seed)
-    part = split(clips, plan.split, seed=plan.seed)
-    copies = make_copies(clips, part, root, plan.copies)
-    model = fit(plan, clips, part, copies, run)
-    tables = evaluate(model, folder, clips, part, copies)
+    return clips, split(clips, plan.split, seed=plan.seed)
+
+
+def finish(run: Run, tables: dict[str, pd.DataFrame], **more: Any) -> dict[str, pd.DataFrame]:
+    """Write the means over validation's corpora, and `more`, into the run; the tables go on."""
     mean = tables["validation"][["accuracy", "uar", "danger_auc"]].mean()
-    run.finish(**{f"validation_{name}": round(float(value), 4) for name, value in mean.items()})
+    run.finish(**{f"validation_{name}": round(float(value), 4) for name, value in mean.items()}, **more)
     return tables
+
+
+def show(tables: dict[str, pd.DataFrame]) -> None:
+    """Print each side's table."""
+    for side, table in tables.items():
+        click.echo(f"\n{side} speakers, float, clean whole clips\n{table.round(3).to_string(index=False)}")
 
 
 @click.command()
@@ -247,6 +268,5 @@ def main(recipe: Path, folder: Path | None, corpora: Path | None, seed: int | No
     changes = {name: value for name, value in (("seed", seed), ("epochs", epochs)) if value is not None}
     plan = msgspec.structs.replace(plan, **changes)
     folder = folder or runs_root() / f"{recipe.stem}-s{plan.seed}"
-    for side, table in train(plan, folder, corpora_root(corpora)).items():
-        click.echo(f"\n{side} speakers, float, clean whole clips\n{table.round(3).to_string(index=False)}")
+    show(train(plan, folder, corpora_root(corpora)))
     click.echo(f"\nrun folder {folder}; `python -m convert {folder} --output DIR` makes the package")

@@ -21,10 +21,14 @@ def shipped() -> list[Path]:
     """The packages that came with this release, the first to be taken first: the default's newest, then others."""
 
     def rank(folder: Path) -> tuple[bool, list[int], str]:
-        name, _, version = folder.name.rpartition("-")
-        return name == DEFAULT, [int(number) for number in re.findall(r"\d+", version)], folder.name
+        version = folder.name.rpartition("-")[2]
+        return _is_default(folder), [int(number) for number in re.findall(r"\d+", version)], folder.name
 
     return sorted((path for path in SHIPPED.glob("*-*") if path.is_dir()), key=rank, reverse=True)
+
+
+def _is_default(folder: Path) -> bool:
+    return folder.name.rpartition("-")[0] == DEFAULT
 
 
 def in_force(config: Config, directory: Path | None = None, refused: Callable[[str], object] = _log.warning) -> Package:
@@ -43,8 +47,7 @@ def in_force(config: Config, directory: Path | None = None, refused: Callable[[s
     if found is None:
         # A shipped package is as trustworthy as the program that it came with; but one of another name, which hears
         # less, must be asked for: in place of the default it would be deafness that nobody is told of.
-        default = [folder for folder in shipped() if folder.name.rpartition("-")[0] == DEFAULT]
-        found, more = store.first_whole(default, golden.check)
+        found, more = store.first_whole([*filter(_is_default, shipped())], golden.check)
         faults += more
     for fault in faults:
         refused(fault)

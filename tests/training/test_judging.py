@@ -70,7 +70,6 @@ def test_the_decision_is_the_devices() -> None:
     assert speakers.decide(times, danger, parameters, 10.0) == [(2.5, 4.0)]
 
 
-@pytest.mark.skipif(not chosen.shipped(), reason="no package is shipped in device/models")
 def test_a_package_is_judged_and_the_page_written(tree: tuple[Path, pd.DataFrame], tmp_path: Path) -> None:
     root, clips = tree
     package = load(chosen.shipped()[0])
