@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import zlib
 
 import keras
@@ -280,15 +281,17 @@ def test_ours_never_says_a_class_that_it_lacks():
     np.testing.assert_allclose(told, [[1.0, 0.0]])
 
 
-def test_ours_is_the_shipped_recipe_from_nothing_with_steps_by_the_data():
+def test_ours_is_the_shipped_recipes_from_nothing_with_steps_by_the_data():
     shipped = load_recipe(HOME / "training" / "recipes" / "danger-speakers.toml", DangerRecipe)
-    many, few = (ours.recipe(None, quick=False, learns=n) for n in (20_000, 501))
-    assert (many.start, many.noises, many.throats, many.grid) == ("", 0.0, shipped.throats, shipped.grid)
-    assert (many.steps, many.epochs) == (shipped.steps, shipped.epochs)
-    assert few.steps * few.epochs == ours.LEAST_STEPS
-    some = ours.recipe(None, quick=False, learns=2222)
+    many, few = (ours.recipes(None, quick=False, learns=n) for n in (20_000, 501))
+    first, taught = many
+    assert (first.start, first.noises, first.throats, first.grid) == ("", 0.0, shipped.throats, shipped.grid)
+    assert (first.steps, first.epochs, first.teachers) == (shipped.steps, shipped.epochs, ())
+    assert (taught.start, taught.teachers, taught.taught) == ("danger-speakers", ("danger-speakers",), 0.5)
+    assert [part.steps * part.epochs for part in few] == [ours.LEAST_STEPS] * 2
+    some = ours.recipes(None, quick=False, learns=2222)[0]
     assert some.steps * some.epochs * some.batch == pytest.approx(ours.PASSES * 2222, rel=0.02)
-    short = ours.recipe(3, quick=False, learns=501)
+    short = ours.recipes(3, quick=False, learns=501)[0]
     assert (short.epochs, short.average_last, short.rate) == (3, 1, shipped.rate)
 
 
@@ -300,23 +303,34 @@ def test_ours_goes_on_where_it_was_cut_and_leaves_a_run_to_convert(songs, tmp_pa
     arguments = ["lstm-song", "--corpora", str(songs), "--output", str(tmp_path / "runs"), "--quick"]
     arguments += ["--only", "speakers-ours-*"]
     folder = tmp_path / "runs" / "ours" / "speakers-0"
+    first, taught = (folder / part for part in ours.PARTS)
     with monkeypatch.context() as during:
         during.setattr(floats, "predict", cut)
         assert CliRunner().invoke(reproduce, arguments).exit_code == 1
-    assert not Run(folder).finished
+    assert not Run(first).finished
+    assert not taught.is_dir()
     assert not list((tmp_path / "runs" / "runs").glob("*.json"))
-    begun = (folder / "run.json").read_bytes()
+    begun = (first / "run.json").read_bytes()
     assert CliRunner().invoke(reproduce, arguments, catch_exceptions=False).exit_code == 0
-    run = Run(folder)
-    assert run.finished
-    assert run.about["started"] == json.loads(begun)["started"]
-    assert (folder / "network.keras").is_file()
+    assert Run(first).finished
+    assert Run(first).about["started"] == json.loads(begun)["started"]
+    assert Run(taught).finished
+    assert (taught / "network.keras").is_file()
     record = json.loads((tmp_path / "runs" / "runs" / "speakers-ours-0.json").read_text())
     assert len(record["figures"]["confusion"]) == 6
+    assert record["figures"]["parts"].keys() == set(ours.PARTS)
+    assert record["figures"]["parts"]["danger-taught"] == record["figures"]["accuracy"]
     assert record["settings"]["seed"] == 0
+    # The first part is not made again where the second is lost.
+    learnt = (first / "network.keras").stat().st_mtime_ns
+    shutil.rmtree(taught)
+    (tmp_path / "runs" / "runs" / "speakers-ours-0.json").unlink()
+    assert CliRunner().invoke(reproduce, arguments, catch_exceptions=False).exit_code == 0
+    assert (first / "network.keras").stat().st_mtime_ns == learnt
+    assert Run(taught).finished
     # Another recipe in the same place begins anew.
     assert CliRunner().invoke(reproduce, [*arguments, "--epochs", "1"], catch_exceptions=False).exit_code == 0
-    assert len(Run(folder).history()) == 1
+    assert len(Run(taught).history()) == 1
 
 
 def test_a_network_that_does_not_convert_has_a_reason():

@@ -1,11 +1,12 @@
 """Our own network in a paper's protocol: the shipped recipe, trained anew on that split's training clips alone.
 
-The shipped package was trained in three parts; here it is one, from nothing, by the recipe of the last, which has all
-of its augmentations. Its steps shrink with the data, so that a clip is drawn as often as in those three parts
-together. Noises and rooms, which hold no voice, are laid over copies of the clips as for the package.
+The shipped package was trained in five parts, the last two of them with the earlier ones as teachers; here it is two:
+one from nothing, by the recipe that has all augmentations, and one that goes on from it and is taught by it. Their
+steps shrink with the data. Noises and rooms, which hold no voice, are laid over copies of the clips as for the package.
 """
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,13 +21,15 @@ from training.index import index_hash
 from training.places import HOME
 from training.reproductions.protocol import Clips, Split, danger_area, score
 from training.runs import Run, load_recipe
+from training.teachers import network_of
 
 if TYPE_CHECKING:
     from training.train import DangerRecipe
 
-SHIPPED = HOME / "training" / "recipes" / "danger-speakers.toml"
+RECIPES = HOME / "training" / "recipes"
+PARTS = ("danger-speakers", "danger-taught")
 PASSES = 120
-"""How often the shipped package was given each of its clips: 2.4 million crops of some 20,000."""
+"""How often a part is given each clip: the shipped package had each 160 times, in 3.3 million crops of some 20,000."""
 LEAST_STEPS = 3600
 """On a few hundred clips so many passes are too few steps to learn anything: 1,260 left .85 of P2's songs right."""
 FREE_SLOT = "disgust"
@@ -57,54 +60,71 @@ def in_classes(emotion: NDArray[np.float32], classes: tuple[str, ...]) -> NDArra
     return (odds / odds.sum(axis=1, keepdims=True)).astype(np.float32)
 
 
-def recipe(epochs: int | None, *, quick: bool, learns: int) -> "DangerRecipe":
-    """The shipped recipe from nothing, for `learns` training clips; with other epochs where asked.
+def recipes(epochs: int | None, *, quick: bool, learns: int) -> list["DangerRecipe"]:
+    """The recipes of `PARTS` for `learns` training clips; with other epochs where asked.
 
-    `quick`: next to nothing of it, for a proof. Backgrounds on frames come from a corpus of theirs, which no
+    `quick`: next to nothing of them, for a proof. Backgrounds on frames come from a corpus of theirs, which no
     paper's data have; those of the copies stay.
     """
     from training.train import DangerRecipe
 
-    shipped = load_recipe(SHIPPED, DangerRecipe)
-    total = max(LEAST_STEPS, PASSES * learns / shipped.batch)
-    steps = min(shipped.steps, round(total / shipped.epochs))
-    shipped = msgspec.structs.replace(shipped, start="", split="", noises=0.0, steps=steps)
-    if quick:
-        shipped = msgspec.structs.replace(shipped, steps=2, copies=0, epochs=2)
-    shipped = msgspec.structs.replace(shipped, epochs=epochs or shipped.epochs)
-    return msgspec.structs.replace(shipped, average_last=min(shipped.average_last, max(1, shipped.epochs // 4)))
+    made = []
+    for name in PARTS:
+        plan = load_recipe(RECIPES / f"{name}.toml", DangerRecipe)
+        total = max(LEAST_STEPS, PASSES * learns / plan.batch)
+        before = PARTS[: len(made)]
+        plan = msgspec.structs.replace(
+            plan,
+            start=before[-1] if before else "",
+            teachers=before,
+            split="",
+            noises=0.0,
+            steps=2 if quick else min(plan.steps, round(total / plan.epochs)),
+            copies=0 if quick else plan.copies,
+            epochs=epochs or (2 if quick else plan.epochs),
+        )
+        made.append(msgspec.structs.replace(plan, average_last=min(plan.average_last, max(1, plan.epochs // 4))))
+    return made
 
 
 def work(
-    clips: Clips, part: Split, root: Path, shipped: "DangerRecipe", folder: Path
+    clips: Clips, part: Split, root: Path, plans: Sequence["DangerRecipe"], folder: Path
 ) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
-    """Train the recipe on the split's training side in `folder` and score its test side; as Study.work.
+    """Train `plans`, the recipes of `PARTS`, on the split's training side in `folder`, and score its test side.
 
-    Cut in the middle, the same recipe goes on there; a run of another one is thrown away.
+    As Study.work. Cut in the middle, the same recipes go on there; a run of another one is thrown away.
     """
     from device.view import ViewParameters
     from training import train
     from training.judging.floats import predict
 
-    plan = msgspec.structs.replace(shipped, seed=part.seed + 1)
     table = relabelled(clips)
     side = pd.Series("validation", index=table.index, dtype="object")
     side.iloc[part.training] = "train"
-    copies = train.make_copies(table, side, root, plan.copies)
-    index = index_hash(table)
+    copies = train.make_copies(table, side, root, plans[0].copies)
+    heard = [copies[0].clip(int(row)) for row in part.test]
+    figures: dict[str, Any] = {"parts": {}}
+    for name, plan in zip(PARTS, plans, strict=True):
+        plan = msgspec.structs.replace(plan, seed=part.seed + 1)  # noqa: PLW2901
+        run = _begun(folder / name, plan, index_hash(table))
+        network = network_of(run.folder) if run.finished else train.fit(plan, table, side, copies, run)
+        view = msgspec.json.decode((run.folder / "view.json").read_bytes(), type=ViewParameters)
+        emotion, danger = predict(network, view, heard)
+        probabilities = in_classes(emotion, clips.classes)
+        told = score(clips, part.test, probabilities) | {"danger_auc": danger_area(truth_of(clips, part.test), danger)}
+        run.finish(accuracy=told["accuracy"])
+        figures["parts"][name] = told["accuracy"]
+    figures |= told | {"parameters": int(network.count_params())}
+    return figures, {"rows": part.test, "probabilities": probabilities, "danger": danger}
+
+
+def _begun(folder: Path, plan: "DangerRecipe", index: str) -> Run:
+    """The run of `plan` in `folder`, begun or gone on with; another one there is deleted."""
     try:
-        run = Run.begin(folder, plan, index=index, seed=plan.seed)
+        return Run.begin(folder, plan, index=index, seed=plan.seed)
     except BadDataError:
         shutil.rmtree(folder)
-        run = Run.begin(folder, plan, index=index, seed=plan.seed)
-    network = train.fit(plan, table, side, copies, run)
-    view = msgspec.json.decode((run.folder / "view.json").read_bytes(), type=ViewParameters)
-    emotion, danger = predict(network, view, [copies[0].clip(int(row)) for row in part.test])
-    probabilities = in_classes(emotion, clips.classes)
-    figures = score(clips, part.test, probabilities) | {"parameters": int(network.count_params())}
-    figures["danger_auc"] = danger_area(truth_of(clips, part.test), danger)
-    run.finish(accuracy=figures["accuracy"])
-    return figures, {"rows": part.test, "probabilities": probabilities, "danger": danger}
+        return Run.begin(folder, plan, index=index, seed=plan.seed)
 
 
 def shipped(clips: Clips, rows: NDArray[np.int64], root: Path) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:

@@ -162,17 +162,17 @@ class Study(ABC):
 
     def _ours(self, clips: Clips, root: Path, folder: Path) -> list[Planned]:
         learns = round((1 - self.test_share) * len(clips.table))
-        recipe = ours.recipe(self.scale.epochs, quick=self.scale.quick, learns=learns)
+        plans = ours.recipes(self.scale.epochs, quick=self.scale.quick, learns=learns)
 
         def work(protocol: str, seed: int) -> Made:
             part = self.split(clips, protocol, seed)
-            return ours.work(clips, part, root, recipe, folder / "ours" / f"{protocol}-{seed}")
+            return ours.work(clips, part, root, plans, folder / "ours" / f"{protocol}-{seed}")
 
         return [
             Planned(
                 f"{protocol}-ours-{seed}",
                 {
-                    **msgspec.to_builtins(recipe),
+                    "parts": msgspec.to_builtins(plans),
                     "variant": "ours",
                     "group": "ours",
                     "protocol": protocol,
