@@ -15,7 +15,7 @@ pytest.importorskip("imblearn")
 
 from device.errors import BadDataError, MissingInputError, OutcryError
 from training.judging import floats
-from training.networks import conv1d
+from training.networks import conv1d, paper_gru
 from training.paper_features import SONG, frames_of
 from training.places import HOME
 from training.reproductions import fitting, footprint, loopq, lstm_song, others, ours
@@ -289,8 +289,8 @@ def test_ours_is_the_shipped_recipes_from_nothing_with_steps_by_the_data():
     assert (first.steps, first.epochs, first.teachers) == (shipped.steps, shipped.epochs, ())
     assert (taught.start, taught.teachers, taught.taught) == ("danger-speakers", ("danger-speakers",), 0.5)
     assert [part.steps * part.epochs for part in few] == [ours.LEAST_STEPS] * 2
-    some = ours.recipes(None, quick=False, learns=2222)[0]
-    assert some.steps * some.epochs * some.batch == pytest.approx(ours.PASSES * 2222, rel=0.02)
+    for part, passes in zip(ours.recipes(None, quick=False, learns=3333), ours.PARTS.values(), strict=True):
+        assert part.steps * part.epochs * part.batch == pytest.approx(passes * 3333, rel=0.02)
     short = ours.recipes(3, quick=False, learns=501)[0]
     assert (short.epochs, short.average_last, short.rate) == (3, 1, shipped.rate)
 
@@ -331,6 +331,12 @@ def test_ours_goes_on_where_it_was_cut_and_leaves_a_run_to_convert(songs, tmp_pa
     # Another recipe in the same place begins anew.
     assert CliRunner().invoke(reproduce, [*arguments, "--epochs", "1"], catch_exceptions=False).exit_code == 0
     assert len(Run(taught).history()) == 1
+
+
+def test_our_own_gru_converts_with_its_steps_written_out():
+    network = paper_gru.build(5, 4, 3, units=(6,), normalise=True)
+    frames, valid = np.random.default_rng(0).normal(size=(3, 5, 4)).astype(np.float32), np.ones((3, 5), np.float32)
+    assert footprint.int8_size(network, [frames, valid]).get("int8_bytes", 0) > 1000
 
 
 def test_a_network_that_does_not_convert_has_a_reason():

@@ -8,12 +8,15 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
+from keras import ops
 
+from training.networks import gru, paper_gru  # noqa: F401  (registers their layers, which a saved network names)
 from training.places import HOME
 from training.reproductions.fitting import Inputs
 
@@ -43,16 +46,27 @@ def int8_size(network: keras.Model, inputs: Inputs, limit_s: float = LIMIT_S) ->
     last = (done.stdout.strip().splitlines() or [""])[-1]
     if done.returncode == 0 and last.isdigit():
         return {"int8_bytes": int(last)}
+    if done.returncode < 0:
+        return {"int8_reason": f"the converter crashes (signal {-done.returncode})"}
     told = (done.stderr.strip().splitlines() or ["no word"])[-1][:200]
     return {"int8_reason": f"the converter ended with {done.returncode}: {told}"}
 
 
 def _unrolled(layer: keras.layers.Layer) -> keras.layers.Layer:
-    """The layer as it is, but for an LSTM, whose steps are written out: the converter can't take its loop."""
+    """The layer as it is, but for an LSTM, whose steps are written out: the converter can't take a loop."""
     config = layer.get_config()
     if isinstance(layer, keras.layers.LSTM):
         config["unroll"] = True
     return layer.__class__.from_config(config)
+
+
+def _written_out(step: Callable[[Any, Any], tuple[Any, Any]], carry: Any, inputs: Sequence[Any]) -> tuple[Any, Any]:
+    """`ops.scan` without a loop in the graph, for our own GRU."""
+    stacked = []
+    for number in range(inputs[0].shape[0]):
+        carry, told = step(carry, [one[number] for one in inputs])
+        stacked.append(told)
+    return carry, [ops.stack(parts) for parts in zip(*stacked, strict=True)]
 
 
 def _convert(folder: Path) -> int:
@@ -60,6 +74,7 @@ def _convert(folder: Path) -> int:
     import tensorflow as tf
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
+    ops.scan = _written_out
     trained = keras.saving.load_model(folder / "network.keras", compile=False)
     network = keras.models.clone_model(trained, clone_function=_unrolled)
     network.set_weights(trained.get_weights())

@@ -27,9 +27,9 @@ if TYPE_CHECKING:
     from training.train import DangerRecipe
 
 RECIPES = HOME / "training" / "recipes"
-PARTS = ("danger-speakers", "danger-taught")
-PASSES = 120
-"""How often a part is given each clip: the shipped package had each 160 times, in 3.3 million crops of some 20,000."""
+PARTS = {"danger-speakers": 120, "danger-taught": 60}
+"""The recipes, and how often each is given a clip: the shipped package, 3.3 million crops of some 20,000, has the same
+share of its steps taught, and had each clip 160 times."""
 LEAST_STEPS = 3600
 """On a few hundred clips so many passes are too few steps to learn anything: 1,260 left .85 of P2's songs right."""
 FREE_SLOT = "disgust"
@@ -69,10 +69,10 @@ def recipes(epochs: int | None, *, quick: bool, learns: int) -> list["DangerReci
     from training.train import DangerRecipe
 
     made = []
-    for name in PARTS:
+    for name, passes in PARTS.items():
         plan = load_recipe(RECIPES / f"{name}.toml", DangerRecipe)
-        total = max(LEAST_STEPS, PASSES * learns / plan.batch)
-        before = PARTS[: len(made)]
+        total = max(LEAST_STEPS, passes * learns / plan.batch)
+        before = tuple(PARTS)[: len(made)]
         plan = msgspec.structs.replace(
             plan,
             start=before[-1] if before else "",

@@ -143,6 +143,8 @@ class Study(ABC):
         costs = Costs(folder)
         for name, build in self.measured().items():
             costs.measure(name, partial(of_network, build, self.clip_s, self.features))
+        if costs.known.get("ours", {}).get("package") != ours.newest_package().name:
+            costs.known.pop("ours", None)
         costs.measure("ours", partial(of_ours, self.clip_s))
         return costs
 
