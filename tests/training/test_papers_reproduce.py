@@ -104,6 +104,10 @@ def test_reproduce_resumes_and_writes_its_report(songs, tmp_path, monkeypatch):
     assert (output / "runs" / "house-conv1d-0.json").is_file()
     assert not (output / "runs" / "speakers-conv1d-0.json").exists()
 
+    # Runs at the paper's size are no runs of this folder.
+    with pytest.raises(BadDataError, match=r"holds runs of lstm-song on .* not of lstm-song-full"):
+        CliRunner().invoke(reproduce, [*arguments, "--full"], catch_exceptions=False)
+
     # Where nothing is left to train, no features are read.
     monkeypatch.setattr(lstm_song.LstmSong, "prepare", None)
     CliRunner().invoke(reproduce, [*arguments, "--only", "random-*"], catch_exceptions=False)
@@ -219,6 +223,10 @@ def test_arrays_are_padded_to_four_seconds_at_the_stated_rate(iemocap):
         variant = next(v for v in study.variants() if v.name == "arrays")
         inputs = study.inputs(variant, Split("random", 0, np.arange(40), np.arange(40, 92)))
         assert inputs.shape == (92, frames, 120)
+        # A clip ends in its own quietest frame: a constant, no difference.
+        assert np.ptp(study.arrays[:, -3:], axis=1).max() == 0
+        assert not study.arrays[:, -3:, 40:].any()
+        assert (study.arrays[:, -1, 0] <= study.arrays[:, :, 0].min(axis=1) + 1e-3).all()
         assert variant.build().input_shape == (None, frames, 120)
 
 

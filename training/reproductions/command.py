@@ -49,7 +49,7 @@ def reproduce(
     """
     from training.reproductions.page import write_report
     from training.reproductions.runs import RunFolder
-    from training.reproductions.study import Scale, Study
+    from training.reproductions.study import FULL, Scale, Study
     from training.reproductions.tables import costs as costs_table
     from training.reproductions.tables import markdown
 
@@ -57,7 +57,7 @@ def reproduce(
     module, _, kind = STUDIES[name].partition(":")
     study = getattr(import_module(f"training.reproductions.{module}"), kind)
     scale = Scale(seeds or (1 if quick else 3), epochs, quick, full, ours, only)
-    folder = output or runs_root() / (name + ("-quick" if quick else ""))
+    folder = output or runs_root() / (name + ("-quick" if quick else "") + (FULL if full else ""))
     made = study(scale)
     if only and not isinstance(made, Study):
         raise UsageError(f"{name} can't be run in parts: leave --only away; what is finished is not made again")

@@ -18,7 +18,7 @@ from device.bench import machine, made_sound
 from training.paper_features import PaperParameters, compute
 from training.reproductions.fitting import Inputs
 from training.reproductions.footprint import int8_size
-from training.runs import write_json
+from training.runs import load_recipe, write_json
 from training.sound import SAMPLE_RATE
 
 FEW_CLIPS = 4
@@ -59,6 +59,7 @@ def of_network(build: Callable[[], keras.Model], clip_s: float, parameters: Pape
     return {
         "parameters": int(network.count_params()),
         "cpu_s_per_1000": 1000 * spent_s,
+        "answer_ms": 1000 * spent_s,
         "network_ms_per_s": 1000 * spent_s / clip_s,
         "features_ms_per_s": 1000 * features_s,
         **int8_size(network, few),
@@ -70,17 +71,22 @@ def of_ours(clip_s: float) -> dict[str, Any]:
     from device.features import FeatureStream
     from device.network import Network, classify
     from device.package import load
-    from training.reproductions.ours import newest_package
+    from training.reproductions.ours import PARTS, RECIPES, newest_package
+    from training.train import DangerRecipe, compile_network
 
     directory = newest_package()
     package = load(directory)
     network = Network(package)
+    recipe = load_recipe(RECIPES / f"{list(PARTS)[-1]}.toml", DangerRecipe)
     samples = made_sound(clip_s)
     spent_s = _cpu_seconds(lambda: classify(network, samples))
     features_s = _cpu_seconds(lambda: FeatureStream().push(samples))
     return {
         "package": directory.name,
+        "parameters": int(compile_network(recipe).count_params()),
         "int8_bytes": len(package.network_bytes),
+        "step_s": network.seconds_per_step,
+        "answer_ms": 1000 * spent_s * network.seconds_per_step / clip_s,
         "cpu_s_per_1000": 1000 * spent_s,
         "network_ms_per_s": 1000 * (spent_s - features_s) * SAMPLE_RATE / len(samples),
         "features_ms_per_s": 1000 * features_s * SAMPLE_RATE / len(samples),

@@ -2,18 +2,25 @@
 
 Weights that are found and reported on the same clips are tuned on their own test. So they stand twice: found
 on all test clips (the published way), and nested: every fifth of the clips is judged with weights found on
-the other four.
+the other four. Where the test's speakers are unheard a fifth is one of speakers, so that no weight knows the voice
+that it judges.
 """
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
 
 import numpy as np
 import pygad
 from numpy.typing import NDArray
-from sklearn.model_selection import StratifiedKFold
+from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
+
+from training.reproductions.protocol import PROTOCOLS, Clips, score
+from training.reproductions.tables import Table, of
 
 Probabilities = NDArray[np.floating]
+Way = Literal["average", "genetic", "genetic-nested"]
+WAYS: tuple[Way, ...] = ("average", "genetic", "genetic-nested")
 FOLDS = 5
 POPULATION = 40
 GENERATIONS = 60
@@ -74,15 +81,65 @@ def f1_macro(truth: NDArray[np.int64], said: NDArray[np.int64], classes: int) ->
 
 
 def nested(
-    members: Sequence[Probabilities], truth: NDArray[np.int64], seed: int, generations: int = GENERATIONS
+    members: Sequence[Probabilities],
+    truth: NDArray[np.int64],
+    seed: int,
+    generations: int = GENERATIONS,
+    speakers: NDArray[np.object_] | None = None,
 ) -> Probabilities:
-    """Probabilities (clips, classes): each clip weighed by what was found on the folds that it is not in."""
+    """Probabilities (clips, classes): each clip weighed by what was found on the folds that it is not in.
+
+    With `speakers` (clips,) a fold holds whole speakers, unless there is one alone.
+    """
     folds = max(2, min(FOLDS, int(np.bincount(truth)[np.unique(truth)].min())))
+    kind, voices = StratifiedKFold, 0 if speakers is None else len(set(speakers))
+    if voices > 1:
+        kind, folds = StratifiedGroupKFold, min(FOLDS, voices)
     judged = np.zeros_like(members[0], dtype=np.float64)
-    for found_on, judged_on in StratifiedKFold(folds, shuffle=True, random_state=seed).split(truth, truth):
+    for found_on, judged_on in kind(folds, shuffle=True, random_state=seed).split(truth, truth, speakers):
         weights = genetic_weights([one[found_on] for one in members], truth[found_on], seed, generations)
         judged[judged_on] = average([one[judged_on] for one in members], weights)
     return judged
+
+
+def joined(
+    way: Way,
+    kept: Mapping[str, Mapping[str, NDArray[Any]]],
+    clips: Clips,
+    seed: int,
+    *,
+    generations: int = GENERATIONS,
+    unheard: bool = False,
+) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+    """Figures and probabilities of the ensemble of what the members `kept`, by their names; as Study.work.
+
+    `unheard`: the test's speakers are none of those that were learned from.
+    """
+    rows = next(iter(kept.values()))["rows"]
+    members = [one["probabilities"] for one in kept.values()]
+    truth, weights = clips.labels[rows], None
+    if way == "genetic":
+        weights = genetic_weights(members, truth, seed, generations)
+    if way == "genetic-nested":
+        speakers = clips.table["speaker"].to_numpy(object)[rows] if unheard else None
+        together = nested(members, truth, seed, generations, speakers)
+    else:
+        together = average(members, weights)
+    figures = score(clips, rows, together)
+    if weights is not None:
+        figures["weights"] = dict(zip(kept, (round(float(weight), 4) for weight in weights), strict=True))
+    return figures, {"rows": rows, "probabilities": together}
+
+
+def table(records: Sequence[Mapping[str, Any]], paper: Mapping[str, float]) -> Table | None:
+    """The weights that were found on the test clips, beside the paper's; None where there are none."""
+    rows = []
+    for protocol in PROTOCOLS:
+        for number, told in enumerate(of(records, "genetic", protocol)):
+            rows.append((f"{protocol}, run {number}", *(f"{told['weights'].get(name, 0):.3f}" for name in paper)))
+    told = "By a genetic algorithm, on the clips that they are reported on, as published. They sum to 1."
+    theirs = ("the paper, random", *(f"{weight:.3f}" for weight in paper.values()))
+    return Table("The ensemble's weights", told, ("found in", *paper), (theirs, *rows)) if rows else None
 
 
 def _normalised(genes: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -1,7 +1,7 @@
 """Training one Keras network on one split."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -93,8 +93,3 @@ def learned(trained: Trained) -> dict[str, Any]:
         "parameters": int(trained.network.count_params()),
         "training_seconds": round(trained.seconds, 2),
     }
-
-
-def mean_and_deviation(values: Sequence[float]) -> tuple[float, float]:
-    """Mean and standard deviation (0 with one value)."""
-    return float(np.mean(values)), float(np.std(values, ddof=1)) if len(values) > 1 else 0.0

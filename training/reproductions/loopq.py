@@ -5,8 +5,8 @@ Here the paper's best settings are taken as given, weights stand beside nested o
 ways.
 """
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,14 +15,13 @@ import keras
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from sklearn.model_selection import train_test_split
 
 from training.networks import cnn1d_lstm, cnn2d_lstm, cnn_transformer, fused, lstm_cnn, stacking
 from training.paper_features import LOOPQ, Frames, Scaler, coarser, frames_of, pad, silence_after
 from training.reproductions import ensembles, others, ours, search, side_by_side
 from training.reproductions.costs import Costs, of_network
 from training.reproductions.fitting import Inputs, Recipe, Trained, learned, rows_of, train
-from training.reproductions.loopq_paper import CLASSES, PAPER
+from training.reproductions.loopq_paper import CLASSES, PAPER, WEIGHTS
 from training.reproductions.protocol import PROTOCOLS, Clips, Planned, Split, choose, score
 from training.reproductions.runs import RunFolder
 from training.reproductions.study import Made, Scale, Study, Variant
@@ -32,7 +31,6 @@ CORPORA = {"TESS": 2800, "CREMA-D": 7442, "SAVEE": 480, "RAVDESS": 1248}
 """Clips of the seven classes as published; the paper's training side has 10,111 of them."""
 SECONDS = 8.0
 EPOCHS = 50
-SIX = ("fused", "cnn1d-lstm", "cnn2d-lstm", "lstm-cnn-2d", "lstm-cnn-1d", "cnn-transformer")
 FAULT = "savee-fault"
 
 NOTES = (
@@ -106,7 +104,7 @@ def variants(size: Size) -> Iterator[Variant]:
         yield Variant(f"cnn1d-lstm-{name}", "features", partial(first, columns), adam, random, inputs)
     for name, inputs, columns in (("mfcc", "mfcc", 40), ("all", "mfcc+chroma+mel", everything)):
         yield Variant(f"lstm-cnn-1d-{name}", "features", partial(backwards, columns), adam, random, inputs)
-    yield Variant("cnn1d-lstm-unscaled", "scaling", partial(first, 40), adam, random, "mfcc unscaled")
+    yield Variant("cnn1d-lstm-chroma-unscaled", "scaling", partial(first, 52), adam, random, "mfcc+chroma unscaled")
     yield Variant("cnn2d-lstm-unscaled", "scaling", two, slow, random, "mel unscaled")
     yield Variant(FAULT, "labels", partial(first, 40), adam, random, "mfcc")
     yield Variant("cnn2d-lstm-over-time", "axis", partial(two, over="time"), slow, random, "mel")
@@ -179,9 +177,10 @@ class LoopQ(Study):
         return costs
 
     def more_tables(self, runs: RunFolder) -> list[Table]:
-        """The searches, and all systems side by side."""
+        """All systems side by side, the ensemble's weights, the searches."""
         records = runs.records()
-        made = [search.table(records), side_by_side.table(records, Costs(runs.folder).known)]
+        known = Costs(runs.folder).known
+        made = [side_by_side.table(records, known), ensembles.table(records, WEIGHTS), search.table(records)]
         return [one for one in made if one]
 
     def work(self, variant: Variant, clips: Clips, part: Split) -> Made:
@@ -222,16 +221,18 @@ class LoopQ(Study):
         planned = []
         for seed in range(self.scale.seeds):
             for protocol in PROTOCOLS:
-                stems = [f"{protocol}-{name}-{seed}" for name in SIX]
-                for way in ("average", "genetic", "genetic-nested"):
-                    told = self._about(way, "ensembles", protocol, seed, clips) | {"members": stems}
+                stems = [f"{protocol}-{name}-{seed}" for name in WEIGHTS]
+                for way in ensembles.WAYS:
+                    told = self._about(way, "ensembles", protocol, seed, clips)
                     work = partial(self._ensemble, way, clips, runs, stems, seed)
-                    planned.append(Planned(f"{protocol}-{way}-{seed}", told, work, prepared=False))
-        for family in ("cnn1d-lstm", "cnn2d-lstm"):
-            for way in ("published", "nested"):
+                    planned.append(Planned(f"{protocol}-{way}-{seed}", told, work, prepared=False, joins=True))
+        families: tuple[search.Family, ...] = ("cnn1d-lstm", "cnn2d-lstm")
+        ways: tuple[search.Way, ...] = ("published", "nested")
+        for family in families:
+            for way in ways:
                 name = f"hyperband-{family}-{way}"
-                told = self._about(name, "search", "random", 0, clips)
-                work = partial(self._search, family, way, clips, runs.folder / "search" / way)
+                told = self._about(name, "search", "random", 0, clips) | asdict(self.bounds)
+                work = partial(self._search, family, way, clips, runs.folder / "search")
                 planned.append(Planned(f"random-{name}-0", told, work))
         told = self._about("shipped", "shipped", "house", 0, clips) | {"package": ours.newest_package().name}
         planned.append(Planned("house-shipped-0", told, partial(self._shipped, clips), prepared=False))
@@ -250,50 +251,34 @@ class LoopQ(Study):
         """Epochs of every training at this scale."""
         return self.chosen()[0].recipe.epochs
 
-    def _ensemble(self, way: str, clips: Clips, runs: RunFolder, stems: list[str], seed: int) -> Made:
-        kept = [runs.arrays(stem) for stem in stems]
-        rows, members = kept[0]["rows"], [one["probabilities"] for one in kept]
-        truth = clips.labels[rows]
+    def _ensemble(self, way: ensembles.Way, clips: Clips, runs: RunFolder, stems: Sequence[str], seed: int) -> Made:
+        kept = {name: runs.arrays(stem) for name, stem in zip(WEIGHTS, stems, strict=True)}
         generations = 3 if self.scale.quick else ensembles.GENERATIONS
-        weights = None
-        if way == "genetic":
-            weights = ensembles.genetic_weights(members, truth, seed, generations)
-        if way == "genetic-nested":
-            joined = ensembles.nested(members, truth, seed, generations)
-        else:
-            joined = ensembles.average(members, weights)
-        figures = score(clips, rows, joined)
-        if weights is not None:
-            figures["weights"] = dict(zip(SIX, (round(float(weight), 4) for weight in weights), strict=True))
-        return figures, {"rows": rows, "probabilities": joined}
+        unheard = not stems[0].startswith("random")
+        return ensembles.joined(way, kept, clips, seed, generations=generations, unheard=unheard)
 
-    def _search(self, family: search.Family, way: str, clips: Clips, folder: Path) -> Made:
-        """Hyperband; `published` chooses by the test clips, `nested` by a fifth of the training clips."""
+    def _search(self, family: search.Family, way: search.Way, clips: Clips, folder: Path) -> Made:
         part = self.split(clips, "random", 0)
         wanted = next(variant for variant in self.chosen() if variant.name == family)
-        inputs, labels = self.inputs(wanted, part), clips.labels
-        learns, chooses = part.training, part.test
-        if way == "nested":
-            learns, chooses = train_test_split(
-                part.training, test_size=self.test_share, random_state=0, stratify=labels[part.training]
-            )
-        found = search.hyperband(
+        inputs = self.inputs(wanted, part)
+        return search.searched(
             family,
-            (rows_of(inputs, learns), labels[learns]),
-            (rows_of(inputs, chooses), labels[chooses]),
-            folder,
-            classes=len(CLASSES),
-            seed=0,
-            most_epochs=min(search.MOST_EPOCHS if self.scale.full else search.FEWER_EPOCHS, self.epochs),
-            width=self.size.width,
-            most_blocks=4 if self.scale.full else 3,
+            way,
+            inputs,
+            clips,
+            part,
+            folder=folder,
+            bounds=self.bounds,
+            recipe=wanted.recipe,
+            share=self.test_share,
         )
-        best = search.rebuilt(found["best"], family, inputs.shape[1:], len(CLASSES), self.size.width)
-        recipe = replace(wanted.recipe, rate=found["best"]["rate"], optimiser=found["best"].get("optimiser", "adam"))
-        sides = [(rows_of(inputs, rows), labels[rows]) for rows in (part.training, part.test)]
-        trained = train(best, sides[0], sides[1], recipe, 0)
-        figures = score(clips, part.test, trained.probabilities) | learned(trained) | {"search": found}
-        return figures, {"rows": part.test, "probabilities": trained.probabilities}
+
+    @property
+    def bounds(self) -> search.Bounds:
+        """Of the searches at this scale."""
+        if self.scale.full:
+            return search.Bounds(1.0, 4, min(search.MOST_EPOCHS, self.epochs))
+        return search.Bounds(self.size.width, 3, min(search.FEWER_EPOCHS, self.epochs))
 
 
 def _fewer_bands(frames: Frames, bands: int) -> Frames:

@@ -69,9 +69,7 @@ def inputs(kind: str, table: pd.DataFrame, root: Path, training: NDArray[np.int6
     if kind == "means":
         raw = means(frames_of(table, root, SMOTE))
         return smote_2dcnn.filled(Scaler.fit(raw[training]).apply(raw))
-    clips = frames_of(table, root, SONG)
-    scaler = Scaler.fit([clips[row] for row in training])
-    return pad([scaler.apply(frames) for frames in clips], lstm_song.FRAMES)
+    return lstm_song.scaled(frames_of(table, root, SONG), training)
 
 
 def _with_classes(build: Callable[..., keras.Model], classes: int) -> keras.Model:

@@ -28,9 +28,9 @@ def oversample(
 ) -> Oversampled:
     """Fill every class up to the largest with points between an example and one of its nearest neighbours.
 
-    `examples` (n, ...) are flattened for the distances and given back in their shape. A class with fewer than
-    six examples takes the neighbours that it has. Raises BadDataError for a class with one example: there is
-    nothing between it and itself.
+    `examples` (n, ...) are flattened for the distances and given back in their shape. Where a class has fewer than
+    six examples, all classes take as many neighbours as it has. Raises BadDataError for a class with one example:
+    there is nothing between it and itself.
     """
     numbers, counts = np.unique(labels, return_counts=True)
     lonely = [classes[number] for number, count in zip(numbers, counts, strict=True) if count < 2]

@@ -24,19 +24,19 @@ def write_report(study: Study, runs: RunFolder) -> Path:
     report.note(CAVEAT)
     scale = summary["scale"]
     report.text(
-        f"Runs: {len(records)}; seeds: {_told(records, 'seed')}; epochs: {_told(records, 'epochs')}; "
-        f"{'full size' if scale['full'] else 'the size that two cores allow'}. "
-        "What says 'not run' was not run; nothing here is filled in."
+        f"Runs: {len(records)}; seeds: {_told(records, 'seed')}; epochs of the paper's systems: "
+        f"{_told(records, 'epochs')}; {'everything at' if scale['full'] else 'what is called reduced below is not at'} "
+        "the paper's size. 'not run' was not run, '-' can't be; nothing here is filled in."
     )
     report.heading("The clips, and what we chose where the paper is silent")
     counts = pd.DataFrame(summary["clips"]).T
     counts.index.name = "corpus"
     report.table(counts.assign(speakers=pd.Series(summary["speakers"])), "Clips of each class, and speakers.")
-    report.points(summary["notes"])
+    report.points([note.replace("`", "") for note in summary["notes"]])
     made = tables(study, runs)
     for table in made:
         report.heading(table.title)
-        report.table(pd.DataFrame(list(table.rows), columns=list(table.head)), table.told)
+        report.table(pd.DataFrame(list(table.rows), columns=list(table.head)), table.told.replace("`", ""))
     _curves(report, records)
     _confusions(report, records, summary["classes"])
     text = "\n".join(f"## {table.title}\n\n{table.told}\n\n{markdown(table)}" for table in made)
@@ -52,12 +52,13 @@ def _told(records: Sequence[Mapping[str, Any]], setting: str) -> str:
 
 def _curves(report: Report, records: Sequence[Mapping[str, Any]]) -> None:
     report.heading("Curves")
-    known = [name for name in names(records, "systems") if _history(records, name) is not None]
-    for start in range(0, len(known), PANELS):
-        histories = {name: _history(records, name) for name in known[start : start + PANELS]}
-        for what in ("accuracy", "loss"):
-            told = f"{what} by epoch, random protocol; the test clips stand as validation."
-            report.picture(curves_picture(histories, what, what), told)
+    for group in dict.fromkeys(record["settings"]["group"] for record in records):
+        known = [name for name in names(records, group) if _history(records, name) is not None]
+        for start in range(0, len(known), PANELS):
+            histories = {name: _history(records, name) for name in known[start : start + PANELS]}
+            for what in ("accuracy", "loss"):
+                told = f"{group}: {what} by epoch, random protocol; the test clips stand as validation."
+                report.picture(curves_picture(histories, what, what), told)
 
 
 def _history(records: Sequence[Mapping[str, Any]], variant: str) -> pd.DataFrame | None:

@@ -2,8 +2,7 @@
 
 Three protocols stand side by side. *random* is the papers' own: clips of one speaker lie on both sides.
 *speakers* keeps the same share of every corpus' speakers for testing, so the drop between the two is what a
-paper's figure owes to known voices. *house* tests on the validation speakers that everything of this project
-is judged on.
+paper's figure owes to known voices. *house* tests on the speakers that this project holds out, of validation and test.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -191,10 +190,11 @@ class Planned:
 
     `name` is a file name; `settings` say all that decides the result (a finished run with the same settings
     is not made again); `work` gives figures for JSON and arrays to keep beside them, from the study's prepared
-    inputs or (`prepared` False) without.
+    inputs or (`prepared` False) without. `joins`: it is made from other runs, in seconds, and so anew each time.
     """
 
     name: str
     settings: dict[str, Any]
     work: Callable[[], tuple[dict[str, Any], dict[str, NDArray[Any]]]] = field(repr=False)
     prepared: bool = True
+    joins: bool = False

@@ -63,16 +63,17 @@ class RunFolder:
         for number, run in enumerate(planned, 1):
             done = self.finished(run)
             print(
-                f"[{number}/{len(planned)}] {run.name}: {'already there' if done else 'training'}",
+                f"[{number}/{len(planned)}] {run.name}: "
+                f"{'already there' if done else 'joining' if run.joins else 'training'}",
                 file=sys.stderr,
                 flush=True,
             )
             yield done or self._make(run)
 
     def finished(self, run: Planned) -> dict[str, Any] | None:
-        """The record of a finished run with these settings, or None."""
+        """The record of a finished run with these settings, or None; never of one that joins others."""
         path = self.runs / f"{run.name}.json"
-        if not path.is_file():
+        if run.joins or not path.is_file():
             return None
         record = _read(path)
         return record if record.get("settings") == json.loads(json.dumps(run.settings)) else None

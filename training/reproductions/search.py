@@ -1,6 +1,7 @@
 """Hyperband over P4's space, by KerasTuner; killed and started again, it goes on after its last finished trial."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -8,15 +9,27 @@ import keras
 import keras_tuner
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.model_selection import train_test_split
 
 from training.networks import cnn1d_lstm, cnn2d_lstm
-from training.reproductions.fitting import Inputs, Recipe, compile_for
+from training.reproductions.fitting import Inputs, Recipe, compile_for, learned, rows_of, train
+from training.reproductions.protocol import Clips, Split, score
 from training.reproductions.tables import Table, percent
 
 FACTOR = 3
 MOST_EPOCHS, FEWER_EPOCHS = 27, 9
 """Epochs of a search's longest trials at the paper's size, and on two cores."""
 Family = Literal["cnn1d-lstm", "cnn2d-lstm"]
+Way = Literal["published", "nested"]
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """Of the paper's space: the share of its kernels, how many blocks, and the longest trials' epochs."""
+
+    width: float
+    most_blocks: int
+    most_epochs: int
 
 
 def network(
@@ -91,6 +104,49 @@ def hyperband(
     best = tuner.oracle.get_best_trials(1)[0]
     values = {k: v for k, v in best.hyperparameters.values.items() if not k.startswith("tuner/")}
     return {"best": values, "trials": len(tuner.oracle.trials), "accuracy": float(best.score)}
+
+
+def searched(
+    family: Family,
+    way: Way,
+    inputs: Inputs,
+    clips: Clips,
+    part: Split,
+    *,
+    folder: Path,
+    bounds: Bounds,
+    recipe: Recipe,
+    share: float,
+) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+    """Search, and train what was found anew on all training clips; as Study.work.
+
+    `published` chooses by the test clips, as the paper did; `nested` by `share` of the training clips, which do not
+    learn then. Trials lie in `folder`, those of other bounds apart.
+    """
+    labels = clips.labels
+    learns, chooses = part.training, part.test
+    if way == "nested":
+        learns, chooses = train_test_split(
+            part.training, test_size=share, random_state=part.seed, stratify=labels[part.training]
+        )
+    found = hyperband(
+        family,
+        (rows_of(inputs, learns), labels[learns]),
+        (rows_of(inputs, chooses), labels[chooses]),
+        folder / f"{way}-{bounds.most_epochs}-epochs",
+        classes=len(clips.classes),
+        seed=part.seed,
+        most_epochs=bounds.most_epochs,
+        width=bounds.width,
+        most_blocks=bounds.most_blocks,
+    )
+    shape = (inputs[0] if isinstance(inputs, list) else inputs).shape[1:]
+    best = rebuilt(found["best"], family, shape, len(clips.classes), bounds.width)
+    recipe = replace(recipe, rate=found["best"]["rate"], optimiser=found["best"].get("optimiser", "adam"))
+    sides = [(rows_of(inputs, rows), labels[rows]) for rows in (part.training, part.test)]
+    trained = train(best, sides[0], sides[1], recipe, part.seed)
+    figures = score(clips, part.test, trained.probabilities) | learned(trained) | {"search": found}
+    return figures, {"rows": part.test, "probabilities": trained.probabilities}
 
 
 def table(records: Sequence[Mapping[str, Any]]) -> Table | None:

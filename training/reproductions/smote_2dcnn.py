@@ -37,9 +37,12 @@ RECIPE = Recipe(epochs=100, batch=64, rate=0.01)
 NOTES = (
     "40 MFCC with both differences: the paper gives no number; 120 means and eight zeros fill its 16 x 8 input. "
     "SMOTE's k is not given either: imbalanced-learn's 5.",
-    "Entire arrays can't fill 16 x 8: the same network takes (frames, 120) of the first 4 s, zeros after the end, "
-    "and, unless --full is given, means of four frames at a time.",
+    "Entire arrays can't fill 16 x 8: the same network takes (frames, 120) of the first 4 s, the clip's quietest frame "
+    "after its end (zeros would be loud: silence has the lowest MFCC), and, unless --full is given, means of four "
+    "frames at a time.",
     "SMOTE works on unscaled features (the paper mentions no scaling); scaling is fitted on the training side.",
+    "The paper's text has ReLU in one place: the variant means-relu. Its 80 % is its weighted accuracy, 81 % the "
+    "unweighted. Of its four classes anger alone is danger, and danger's area is anger's against the rest.",
     "The paper says stratified k-fold in one place and gives one split: one split for each seed here.",
 )
 STAND_IN = (
@@ -87,6 +90,8 @@ def variants(frames: int) -> Iterator[SmoteVariant]:
             name = f"{inputs}-smote-{order}" if order else inputs
             build = partial(cnn2d_smote.build, *shape, classes=len(CLASSES))
             yield SmoteVariant(name, "systems", build, RECIPE, protocols, inputs, order)
+    build = partial(cnn2d_smote.build, ROWS, COLUMNS, classes=len(CLASSES), activation="relu")
+    yield SmoteVariant("means-relu", "activation", build, RECIPE, PROTOCOLS[:1], "means")
 
 
 class Smote2dCnn(Study):
@@ -116,7 +121,8 @@ class Smote2dCnn(Study):
         """The means and the arrays of all clips, unscaled."""
         frames = frames_of(clips.table, root, SMOTE)
         self.means = means(frames)
-        self.arrays = pad(coarser(frames, self.factor), self.array_frames)
+        fewer = coarser(frames, self.factor)
+        self.arrays = pad(fewer, self.array_frames, [quietest(clip) for clip in fewer])
 
     def inputs(self, variant: Variant, part: Split) -> Inputs:
         """All clips, scaled by the training side's measure."""
@@ -194,6 +200,13 @@ def _fit(
 def _shaped(variant: Variant, scaled: Frames) -> Frames:
     """Means become 16 x 8 with zeros at the end; arrays stay."""
     return filled(scaled) if variant.inputs == "means" else scaled
+
+
+def quietest(clip: Frames) -> Frames:
+    """The frame (120,) of least level, without differences: what a clip would go on with in silence."""
+    frame = clip[clip[:, 0].argmin()].copy()
+    frame[SMOTE.mfcc :] = 0.0
+    return frame
 
 
 def filled(scaled: Frames) -> Frames:

@@ -2,7 +2,7 @@
 
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import keras
 import msgspec
-import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
@@ -30,6 +29,8 @@ Made = tuple[dict[str, Any], dict[str, NDArray[Any]]]
 QUICK_CLIPS = 24
 """Clips of each class that --quick keeps: it proves that everything runs, not what it reaches."""
 QUICK_EPOCHS = 2
+FULL = "-full"
+"""Ends the name of a folder of runs at the paper's size: they don't stand among the reduced ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,7 +209,7 @@ class Study(ABC):
             print(line, file=sys.stderr)
         if self.scale.quick:
             clips = thinned(clips, QUICK_CLIPS)
-        runs = RunFolder(output, self.name, index_hash(clips.table))
+        runs = RunFolder(output, f"{self.name}{FULL * self.scale.full}", index_hash(clips.table))
         planned = picked([*self.planned(clips, root, output), *self.afterwards(clips, runs)], self.scale.only)
         runs.note(self.summary(clips))
         self.root = root
@@ -234,8 +235,8 @@ class Study(ABC):
         }
 
     def _one(self, variant: Variant, clips: Clips, protocol: str, seed: int) -> Made:
-        labelled = self.clips_of(variant, clips)
-        return self.work(variant, labelled, self.split(labelled, protocol, seed))
+        # Split by the true labels: a variant that labels otherwise is judged on the same clips.
+        return self.work(variant, self.clips_of(variant, clips), self.split(clips, protocol, seed))
 
     def split(self, clips: Clips, protocol: str, seed: int) -> Split:
         """The split of a protocol with this paper's share of test clips."""
@@ -271,10 +272,3 @@ def thinned(clips: Clips, each: int) -> Clips:
     note = f"QUICK: at most {each} clips of a class, {QUICK_EPOCHS} epochs: it shows that all runs, no more."
     table = kept.drop(columns=["turn", "side"]).sort_values("path").reset_index(drop=True)
     return replace(clips, table=table, notes=(note, *clips.notes))
-
-
-def mean_curve(histories: Sequence[Mapping[str, Sequence[float]]], name: str) -> NDArray[np.float64]:
-    """The mean over runs of one curve, cut to the shortest."""
-    curves = [history[name] for history in histories if name in history]
-    shortest = min((len(curve) for curve in curves), default=0)
-    return np.mean([curve[:shortest] for curve in curves], axis=0) if shortest else np.zeros(0)

@@ -1,6 +1,6 @@
 """The tables of a reproduction: our figures beside the paper's, from the records of a run folder."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,7 @@ from training.reproductions.study import PaperFigures, Study
 
 Records = Sequence[Mapping[str, Any]]
 ABSENT = "not run"
+IMPOSSIBLE = "-"
 GROUPS = ("systems", "ensembles", "other papers", "ours")
 """Whose runs are systems that stand beside each other; all others answer a question."""
 
@@ -36,6 +37,15 @@ def percent(values: Iterable[float | None]) -> str:
     return f"{mean:.1f} ± {100 * float(np.std(known, ddof=1)):.1f} ({len(known)})" if known[1:] else f"{mean:.1f}"
 
 
+def area(values: Iterable[float | None]) -> str:
+    """Mean and deviation over seeds of an area under a curve: "0.838 ± 0.004 (3)"."""
+    known = [value for value in values if value is not None]
+    if not known:
+        return ABSENT
+    mean = float(np.mean(known))
+    return f"{mean:.3f} ± {float(np.std(known, ddof=1)):.3f} ({len(known)})" if known[1:] else f"{mean:.3f}"
+
+
 def of(records: Records, variant: str, protocol: str) -> list[Mapping[str, Any]]:
     """Figures of one variant in one protocol, one for each seed."""
     return [
@@ -50,38 +60,64 @@ def names(records: Records, group: str) -> list[str]:
     return list(dict.fromkeys(r["settings"]["variant"] for r in records if r["settings"]["group"] == group))
 
 
-def systems(records: Records, paper: PaperFigures) -> Table:
-    """Every system in the three protocols beside the paper's accuracy, and the drop."""
+def systems(records: Records, paper: PaperFigures, possible: Mapping[str, Sequence[str]]) -> Table:
+    """Every system in the three protocols beside the paper's accuracy, and the drop.
+
+    `possible`: the protocols of a variant that is not run in all.
+    """
     rows = []
     for variant in [name for group in GROUPS for name in names(records, group)]:
-        by = {protocol: of(records, variant, protocol) for protocol in PROTOCOLS}
-        accuracy = {protocol: [one["accuracy"] for one in some] for protocol, some in by.items()}
-        drop = ABSENT
-        if accuracy["random"] and accuracy["speakers"]:
-            drop = f"{100 * (np.mean(accuracy['random']) - np.mean(accuracy['speakers'])):.1f}"
+
+        def told(
+            key: str, protocol: str, form: Callable[[Iterable[float | None]], str] = percent, variant: str = variant
+        ) -> str:
+            if protocol not in possible.get(variant, PROTOCOLS):
+                return IMPOSSIBLE
+            return form(one[key] for one in of(records, variant, protocol))
+
         rows.append(
             (
                 variant,
-                percent([paper.accuracy.get(variant)]) if variant in paper.accuracy else "-",
-                percent(accuracy["random"]),
-                percent(one["f1_macro"] for one in by["random"]),
-                percent(accuracy["speakers"]),
-                drop,
-                percent(accuracy["house"]),
-                percent(one["uar"] for one in by["house"]),
-                percent(one["danger_auc"] for one in by["house"]),
+                _theirs(paper.accuracy, variant),
+                told("accuracy", "random"),
+                _theirs(paper.f1_macro, variant),
+                told("f1_macro", "random"),
+                told("accuracy", "speakers"),
+                drop(records, variant) if "speakers" in possible.get(variant, PROTOCOLS) else IMPOSSIBLE,
+                told("accuracy", "house"),
+                told("uar", "house"),
+                told("danger_auc", "house", area),
             )
         )
-    head = ("system", "paper", "random", "F1 macro", "speakers", "drop", "house", "house UAR", "house danger AUC")
-    told = (
-        "Accuracy in %, mean ± deviation (seeds). random: the paper's protocol, the same voices on both sides. "
-        "speakers: the same share of speakers held out. house: the speakers that this project keeps apart."
+    head = ("system", "paper", "random", "paper, F1 macro", "F1 macro", "speakers", "drop", "house", "house UAR")
+    head += ("house danger AUC",)
+    text = (
+        "Accuracy, F1 and UAR in %, mean ± deviation (seeds). random: the paper's protocol, the same voices on both "
+        "sides. speakers: the same share of speakers held out. drop: from random to speakers, over the seeds that both "
+        "have. house: the speakers that this project keeps apart."
     )
-    return Table("Beside the paper", told, head, tuple(rows))
+    return Table("Beside the paper", text, head, tuple(rows))
+
+
+def drop(records: Records, variant: str) -> str:
+    """Points of accuracy that a variant loses from random to speakers, over the seeds that both protocols have."""
+    by = {
+        protocol: {
+            record["settings"]["seed"]: record["figures"]["accuracy"]
+            for record in records
+            if record["settings"]["variant"] == variant and record["settings"]["protocol"] == protocol
+        }
+        for protocol in ("random", "speakers")
+    }
+    return percent(by["random"][seed] - by["speakers"][seed] for seed in sorted(by["random"].keys() & by["speakers"]))
+
+
+def _theirs(figures: Mapping[str, float], variant: str) -> str:
+    return percent([figures[variant]]) if variant in figures else IMPOSSIBLE
 
 
 def costs(known: Mapping[str, Mapping[str, Any]], paper: PaperFigures) -> Table:
-    """Parameters, int8 bytes and CPU of each network at the paper's size, and of our package."""
+    """Parameters, int8 bytes and CPU of each network at the paper's size, then as trained here, and of our package."""
     rows = []
     for name, told in known.items():
         theirs, speed = paper.parameters.get(name), paper.seconds_per_1000.get(name)
@@ -108,8 +144,9 @@ def costs(known: Mapping[str, Mapping[str, Any]], paper: PaperFigures) -> Table:
         "features, CPU ms per s",
     )
     told = (
-        "At the paper's full size, untrained (neither figure depends on training); float for the papers' networks, "
-        "int8 as shipped for ours, whose seconds include its features. The paper's seconds are of its machine."
+        "At the paper's full size, but for those called as trained (neither figure depends on training); float, in "
+        "batches of 32 clips and without features for the papers' networks; int8 as shipped, clip by clip and with its "
+        "features for ours. The paper's seconds are of its machine."
     )
     return Table("What it costs", told, head, tuple(rows))
 
@@ -124,23 +161,24 @@ def by_class(records: Records, paper: PaperFigures, classes: Sequence[str]) -> T
                 percent(one["classes"].get(name, {}).get(kind) for one in of(records, variant, protocol))
                 for protocol in PROTOCOLS
             ]
-            theirs = paper.by_class.get(variant, {}).get(name)
-            rows.append((variant, name, percent([theirs]) if theirs else "-", *told))
+            rows.append((variant, name, _theirs(paper.by_class.get(variant, {}), name), *told))
     return Table("By class", f"{kind} in %.", ("system", "class", "paper", *PROTOCOLS), tuple(rows))
 
 
 def by_origin(records: Records, paper: PaperFigures) -> Table:
     """Accuracy by corpus in each protocol."""
     rows = []
-    for variant in [name for group in GROUPS for name in names(records, group)]:
-        every = [one for protocol in PROTOCOLS for one in of(records, variant, protocol)]
+    for variant in [name for group in (*GROUPS, "labels") for name in names(records, group)]:
+        by = {protocol: of(records, variant, protocol) for protocol in PROTOCOLS}
+        every = [one for some in by.values() for one in some]
         for origin in sorted({name for one in every for name in one.get("by_origin", {})}):
-            theirs = paper.by_origin.get(variant, {}).get(origin)
             told = [
-                percent(one.get("by_origin", {}).get(origin) for one in of(records, variant, protocol))
-                for protocol in PROTOCOLS
+                IMPOSSIBLE
+                if some and not any(origin in one.get("by_origin", {}) for one in some)
+                else percent(one.get("by_origin", {}).get(origin) for one in some)
+                for some in by.values()
             ]
-            rows.append((variant, origin, percent([theirs]) if theirs else "-", *told))
+            rows.append((variant, origin, _theirs(paper.by_origin.get(variant, {}), origin), *told))
     return Table("By origin", "Accuracy in %.", ("system", "corpus", "paper", *PROTOCOLS), tuple(rows))
 
 
@@ -151,19 +189,19 @@ def overfitting(records: Records, paper: PaperFigures) -> Table:
     for group, variant in seen:
         some = [one for one in of(records, variant, "random") if "history" in one]
         if some:
-            theirs = paper.training_accuracy.get(variant)
             rows.append(
                 (
                     group,
                     variant,
-                    percent([theirs]) if theirs else "-",
+                    _theirs(paper.training_accuracy, variant),
                     percent(one["training_accuracy"] for one in some),
+                    _theirs(paper.accuracy, variant),
                     percent(one["accuracy"] for one in some),
                     percent(one["gap"] for one in some),
                     percent(one["best_epoch_accuracy"] for one in some),
                 )
             )
-    head = ("question", "variant", "paper, training", "training", "test", "gap", "best epoch")
+    head = ("question", "variant", "paper, training", "training", "paper, test", "test", "gap", "best epoch")
     told = (
         "Random protocol, %. The best epoch is chosen by the clips that it is judged on: a figure that is tuned on "
         "its own test."
@@ -183,7 +221,7 @@ def real_and_made(records: Records) -> Table | None:
                     variant,
                     percent(one["accuracy"] for one in some),
                     percent(one.get("synthetic_share", 0.0) for one in some),
-                    percent(one.get("synthetic_accuracy") for one in some),
+                    percent(one.get("synthetic_accuracy") for one in some) if "real" in some[0] else IMPOSSIBLE,
                     percent(one["accuracy"] for one in real),
                     percent(one["uar"] for one in real),
                 )
@@ -204,8 +242,9 @@ def tables(study: Study, runs: RunFolder) -> list[Table]:
     records, summary = runs.records(), runs.summary()
     records.sort(key=lambda record: record["made_by"]["started"])
     made, spent = real_and_made(records), Costs(runs.folder).known
+    possible = {variant.name: variant.protocols for variant in study.variants()}
     return [
-        systems(records, study.paper),
+        systems(records, study.paper, possible),
         *([made] if made else []),
         *study.more_tables(runs),
         overfitting(records, study.paper),
