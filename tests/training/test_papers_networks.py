@@ -52,6 +52,19 @@ def test_parameter_count_is_what_the_layers_say_by_hand(build, parameters):
     assert build().count_params() == parameters
 
 
+def test_a_masked_lstm_does_not_hear_a_clips_padding():
+    generator = np.random.default_rng(0)
+    clip = np.zeros((1, 32, 8), np.float32)
+    clip[:, :20] = generator.normal(size=(1, 20, 8))
+    longer = lstm.second(32, 8, 6, units=8, over="time", masked=True)
+    shorter = lstm.second(20, 8, 6, units=8, over="time", masked=True)
+    shorter.set_weights(longer.get_weights())
+    np.testing.assert_allclose(longer(clip), shorter(clip[:, :20]), atol=1e-6)
+    plain = lstm.second(32, 8, 6, units=8, over="time")
+    plain.set_weights(longer.get_weights())
+    assert np.abs(np.asarray(plain(clip)) - np.asarray(longer(clip))).max() > 1e-4
+
+
 def test_the_lstm_kernel_is_the_papers_256_by_1024():
     layer = next(x for x in lstm.second().layers if isinstance(x, keras.layers.LSTM))
     assert layer.cell.kernel.shape == (256, 1024)

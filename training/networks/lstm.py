@@ -54,13 +54,17 @@ def second(
     dropout: float = 0.25,
     over: Over = "coefficients",
     layers: int = 1,
+    masked: bool = False,
 ) -> keras.Model:
     """The paper's second training: one LSTM's last state, dropout, dense 128, dropout, softmax.
 
     Input (batch, frames, coefficients), output (batch, classes) probabilities. The paper's flatten layer
-    changes nothing on a last state and is left out. `layers` > 1 changes the depth alone.
+    changes nothing on a last state and is left out. `layers` > 1 changes the depth alone. `masked`: steps of zeros,
+    a clip's padding, change no state; the paper mentions no mask.
     """
     inputs, x = _inputs(frames, coefficients, over)
+    if masked:
+        x = keras.layers.Masking()(x)
     for _ in range(layers - 1):
         x = keras.layers.LSTM(units, return_sequences=True)(x)
     x = keras.layers.LSTM(units)(x)

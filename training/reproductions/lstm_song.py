@@ -66,6 +66,8 @@ def variants() -> Iterator[Variant]:
     random = PROTOCOLS[:1]
     over_time = partial(first, over="time")
     yield Variant("lstm-first-over-time", "axis", over_time, SHORT, random)
+    masked = partial(second, over="time", masked=True)
+    yield Variant("lstm-over-time-masked", "axis", masked, LONG, random)
     for rate in (0.0001, 0.0003, 0.003, 0.01):
         yield Variant(f"lstm-rate-{rate:g}", "learning rate alone", second, replace(LONG, rate=rate), random)
     for rate in (0.0001, 0.01):
