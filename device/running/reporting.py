@@ -94,9 +94,10 @@ class Reporter:
         """Publish the state when what matters in it has changed, and every so often."""
         before = self._published
         changed = before is None or _core(state) != _core(before)
-        if changed:
+        if before is not None and _standing(state) != _standing(before):
             self._since = wall_now()
             state = msgspec.structs.replace(state, since=self._since)
+        if changed:
             self._parts.notifier.status(
                 "; ".join([f"{state.mode}, hearing {state.hearing}", *self._parts.faults.words()])
             )
@@ -119,6 +120,11 @@ class Reporter:
         if self._parts.broker and now - self._levelled_at >= LEVEL_EVERY_S:
             self._levelled_at = now
             self._parts.broker.publish_level(level.danger, level.emotions)
+
+
+def _standing(state: State) -> tuple[str, bool, str]:
+    """What `since` tells the beginning of."""
+    return state.mode, state.armed, state.hearing
 
 
 def _core(state: State) -> State:

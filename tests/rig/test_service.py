@@ -305,10 +305,16 @@ def test_a_test_alarm_is_proven_by_a_receipt(tmp_path, sound, broker):
         message = heard.wait_for(lambda m: m.json["kind"] == "test")
         assert message.json["by"] == "nurse"
         assert message.json["emotions"]
-        assert device.state()["last_proven"] is None
+        before = device.state()
+        assert before["last_proven"] is None
         broker.publish("outcry/nora/receipt", json.dumps({"id": message.json["id"], "kind": "received"}))
         device.until(lambda: device.state()["last_proven"], "a proof")
-        assert device.state()["mode"] == "armed"
+        proven = device.state()
+        assert (proven["mode"], proven["since"]) == ("armed", before["since"])
+        disarm = {"command": "disarm", "id": "t2", "by": "nurse", "for_s": 600}
+        broker.publish("outcry/nora/command", json.dumps(disarm))
+        device.until(lambda: device.state()["mode"] == "disarmed", "a disarmed device")
+        device.until(lambda: device.state()["since"] > before["since"], "the time of it")
 
 
 def open_files(process: subprocess.Popen) -> int:
