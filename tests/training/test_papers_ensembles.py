@@ -253,14 +253,15 @@ def test_all_systems_are_judged_on_the_same_clips_of_the_six_classes(tmp_path):
     assert record["systems"]["cnn2d-lstm"] == {"accuracy": 1.0, "uar": 1.0, "danger_auc": 1.0}
     # Ours is ranked by its own output for danger, whatever class it says.
     assert record["systems"]["ours"] == {"accuracy": 0.0, "uar": 0.0, "danger_auc": 1.0}
-    costs = {"cnn2d-lstm as trained": {"parameters": 73_527, "network_ms_per_s": 1, "features_ms_per_s": 0.5}}
+    spent = {"network_ms_per_s": 1, "features_ms_per_s": 0.5, "cpu_s_per_1000": 8}
+    costs = {"cnn2d-lstm as trained": {"parameters": 73_527} | spent}
     table = side_by_side.table(runs.records(), costs)
     assert [row[0] for row in table.rows] == ["cnn2d-lstm", "ours"]
     costs |= {"ours": {"step_s": 0.2, "answer_ms": 0.5, "network_ms_per_s": 2, "features_ms_per_s": 0.25}}
     costs |= {f"{name} as trained": costs["cnn2d-lstm as trained"] for name in loopq.WEIGHTS}
     table = side_by_side.table(runs.records(), costs)
     assert table.rows[0][1:9] == ("100.0", "100.0", "1.000", "73,527", "-", "1.00", "0.50", "no")
-    assert table.rows[0][9:] == ("at the clip's end", "-")
+    assert table.rows[0][9:] == ("at the clip's end", "8.0")
     assert table.rows[1][8:] == ("yes", "every 0.2 s of sound", "0.5")
     together = side_by_side._spent("average", costs)
     assert (together["parameters"], together["network_ms_per_s"]) == (6 * 73_527, 6)

@@ -59,7 +59,6 @@ def of_network(build: Callable[[], keras.Model], clip_s: float, parameters: Pape
     return {
         "parameters": int(network.count_params()),
         "cpu_s_per_1000": 1000 * spent_s,
-        "answer_ms": 1000 * spent_s,
         "network_ms_per_s": 1000 * spent_s / clip_s,
         "features_ms_per_s": 1000 * features_s,
         **int8_size(network, few),
