@@ -274,10 +274,16 @@ def test_all_systems_are_judged_on_the_same_clips_of_the_six_classes(tmp_path):
     np.savez(tmp_path / "enhanced-gru" / "runs" / "house-base-0.npz", paths=paths, **kept)
     first = next(iter(runs.make([side_by_side.planned(clips, runs, 0)])))["figures"]["systems"]["p1-gru-base"]
     assert first["accuracy"] == 0.75
+    # Ours and P2's Conv2D together: what the pair says is the mean of both.
+    both = {"rows": rows, "probabilities": right}
+    list(runs.make([Planned("house-p2-conv2d-0", told | {"variant": "p2-conv2d"}, lambda: ({}, both))]))
+    systems = next(iter(runs.make([side_by_side.planned(clips, runs, 0)])))["figures"]["systems"]
+    assert systems["ours + p2-conv2d"]["danger_auc"] == 1.0
+    assert "shipped + p2-conv2d" not in systems
     # One run more, and the comparison is made again.
     more = Planned("house-fused-0", told | {"variant": "fused"}, lambda: ({}, {"rows": rows, "probabilities": right}))
     list(runs.make([more]))
-    assert len(next(iter(runs.make([side_by_side.planned(clips, runs, 0)])))["figures"]["systems"]) == 4
+    assert len(next(iter(runs.make([side_by_side.planned(clips, runs, 0)])))["figures"]["systems"]) == 6
 
 
 class _Cut(keras.callbacks.Callback):
