@@ -149,7 +149,7 @@ class Crops(keras.utils.PyDataset):
         told = None
         if self.teachers is not None:
             own = [self._own(int(row), int(copy), rng) for row, copy in zip(drawn, copies, strict=True)]
-            told = self.teachers(frames, valid, with_throats(np.array(own), *throat))
+            told = self.teachers(frames, valid, with_throats(np.array(own), *throat), drawn)
         for at in np.flatnonzero(rng.random(self.batch) < self.noises):
             noise = self.copies[0].clip(int(rng.choice(self.background)))
             noise = np.roll(noise, int(rng.integers(len(noise) + 1)), axis=0)

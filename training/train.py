@@ -61,6 +61,7 @@ class DangerRecipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     paces: float = 0.0
     noises: float = 0.0
     teachers: tuple[str, ...] = ()  # runs beside this one: see `teachers.py`
+    subjects: tuple[tuple[str, ...], ...] = ()  # how the paths begin that each teaches; an empty list: all
     taught: float = 0.5  # share of each target that they say
     start: str = ""  # a run beside this one whose weights are the first ones
     paths: tuple[str, ...] = ()  # clips whose paths begin so; without any, all
@@ -168,7 +169,7 @@ def fit(recipe: DangerRecipe, clips: pd.DataFrame, part: pd.Series, copies: list
         throats=recipe.throats,
         paces=recipe.paces,
         noises=recipe.noises,
-        teachers=Teachers([folder.parent / name for name in recipe.teachers]) if recipe.teachers else None,
+        teachers=_teachers(recipe, clips, folder.parent),
         taught=recipe.taught,
     )
     model = compile_network(recipe)
@@ -189,6 +190,14 @@ def fit(recipe: DangerRecipe, clips: pd.DataFrame, part: pd.Series, copies: list
     model.set_weights([value / count for value in sums])
     keep(model, folder, clips, part, copies, recipe.seed)
     return model
+
+
+def _teachers(recipe: DangerRecipe, clips: pd.DataFrame, runs: Path) -> Teachers | None:
+    """The recipe's teachers, if it has any; their folders lie in `runs`."""
+    if not recipe.teachers:
+        return None
+    subjects = [clips["path"].str.startswith(paths or ("",)).to_numpy() for paths in recipe.subjects]
+    return Teachers([runs / name for name in recipe.teachers], np.array(subjects) if subjects else None)
 
 
 def keep(  # noqa: PLR0917

@@ -134,7 +134,8 @@ def test_steps_are_calm_until_the_clip_begins_and_dangerous_within_it() -> None:
 
 
 def test_teachers_soften_the_labels_within_the_clip_alone() -> None:
-    def teachers(frames: np.ndarray, valid: np.ndarray, means: np.ndarray) -> Told:
+    def teachers(frames: np.ndarray, valid: np.ndarray, means: np.ndarray, drawn: np.ndarray) -> Told:
+        assert drawn.shape == (16,)
         assert frames.shape == (16, 80, FRAME_SIZE)
         assert means.shape == (16, FRAME_SIZE)
         assert valid.shape == (16, 80)
