@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from device.errors import MissingInputError, UsageError
 from device.view import VIEW_SIZE, View, ViewParameters
+from training.networks import gru  # noqa: F401  (registers its layers, which a saved network names)
 
 
 class Told(NamedTuple):

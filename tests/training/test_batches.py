@@ -1,16 +1,20 @@
 """What the danger network is shown: repeatable, masked, with the right targets and wearers."""
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
 
+from device.errors import UsageError
 from device.features import FRAME_SIZE
 from device.view import VIEW_SIZE, ViewParameters
+from training import teachers
 from training.batches import Crops, view_parameters
 from training.copies import Copy
 from training.corpora.clip import CLASSES
 from training.targets import targets_of
-from training.teachers import Told
+from training.teachers import Teachers, Told
 
 pytestmark = pytest.mark.training
 LABELS = ("neutral", "angry", "fear", "happy", "sad", "surprise", "background", "scream", "disgust", "boredom")
@@ -133,8 +137,43 @@ def test_steps_are_calm_until_the_clip_begins_and_dangerous_within_it() -> None:
     assert seen > 5
 
 
+class _Says:
+    """A network that gives one logit for danger everywhere, and the class of its number."""
+
+    def __init__(self, number: int, logit: float) -> None:
+        self.emotion = np.where(np.arange(len(CLASSES)) == number, 50.0, 0.0).astype(np.float32)
+        self.logit = np.float32(logit)
+
+    def predict_on_batch(self, heard: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        batch = len(heard["view"])
+        shapes = {"danger": (batch, 1), "steps": (batch, 5, 1)}
+        return {"emotion": np.tile(self.emotion, (batch, 1))} | {
+            name: np.full(shape, self.logit, np.float32) for name, shape in shapes.items()
+        }
+
+
+def test_a_teacher_says_nothing_of_clips_that_it_does_not_teach(monkeypatch: pytest.MonkeyPatch) -> None:
+    said = {"all": _Says(0, 50.0), "some": _Says(1, -50.0)}
+    monkeypatch.setattr(teachers, "network_of", lambda folder: said[folder.name])
+    monkeypatch.setattr(teachers, "_view_of", lambda _: crops().parameters)
+    folders = [Path("all"), Path("some")]
+    frames, valid = np.zeros((3, 20, FRAME_SIZE), np.float32), np.ones((3, 20), np.float32)
+    nobody, drawn = np.full((3, FRAME_SIZE), np.nan, np.float32), np.array([2, 0, 1])
+    subjects = np.array([[True, True, True], [False, True, False]])
+    told = Teachers(folders, subjects)(frames, valid, nobody, drawn)
+    np.testing.assert_allclose(told.danger[:, 0], [1, 1, 0.5], atol=1e-5)
+    np.testing.assert_allclose(told.steps, told.danger[:, None] * np.ones((3, 5, 1)), atol=1e-5)
+    np.testing.assert_allclose(told.emotion[:, :2], [[1, 0], [1, 0], [0.5, 0.5]], atol=1e-5)
+    together = Teachers(folders)(frames, valid, nobody, drawn)
+    np.testing.assert_allclose(together.danger, 0.5, atol=1e-5)
+    with pytest.raises(UsageError, match="a clip that no list has"):
+        Teachers(folders, subjects[::-1] & subjects)
+    with pytest.raises(UsageError, match="1 for 2 teachers"):
+        Teachers(folders, subjects[:1])
+
+
 def test_teachers_soften_the_labels_within_the_clip_alone() -> None:
-    def teachers(frames: np.ndarray, valid: np.ndarray, means: np.ndarray, drawn: np.ndarray) -> Told:
+    def soft_teachers(frames: np.ndarray, valid: np.ndarray, means: np.ndarray, drawn: np.ndarray) -> Told:
         assert drawn.shape == (16,)
         assert frames.shape == (16, 80, FRAME_SIZE)
         assert means.shape == (16, FRAME_SIZE)
@@ -146,7 +185,7 @@ def test_teachers_soften_the_labels_within_the_clip_alone() -> None:
         )
 
     inputs, hard, weights = crops(mixup=0.0)[1]
-    taught_inputs, soft, taught_weights = crops(mixup=0.0, teachers=teachers, taught=0.4)[1]
+    taught_inputs, soft, taught_weights = crops(mixup=0.0, teachers=soft_teachers, taught=0.4)[1]
     assert inputs["view"].shape == taught_inputs["view"].shape
     counts = weights["emotion"] > 0
     np.testing.assert_allclose(soft["emotion"][counts].sum(axis=1), 1, atol=1e-5)

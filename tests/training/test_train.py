@@ -43,7 +43,8 @@ def test_ablation_and_a_pupil(tmp_path: Path) -> None:
     assert "whole" in (runs / "ablation.csv").read_text()
 
     pupil = tmp_path / "pupil.toml"
-    pupil.write_text(TINY + 'start = "whole-s1"\nteachers = ["whole-s1", "uniform-s1"]\ntaught = 0.4\n')
+    taught = TINY + 'teachers = ["whole-s1", "uniform-s1"]\ntaught = 0.4\n'
+    pupil.write_text(taught + 'start = "whole-s1"\nsubjects = [[], ["CREMA-D/"]]\n')
     words = ["train", str(pupil), "--corpora", str(root), "--run"]
     done = training(*words, str(runs / "pupil"), cache=tmp_path / "cache")
     assert done.returncode == 0, done.stderr
@@ -64,6 +65,9 @@ def test_ablation_and_a_pupil(tmp_path: Path) -> None:
     done = training(*mean, str(runs / "no"), "--share", "1", cache=tmp_path / "cache")
     one_line(done, 2, "--share: 1 given for 2 runs; one each, not all zero")
 
+    pupil.write_text(taught + 'subjects = [["CREMA-D/"], ["SAVEE/"]]\n')
+    done = training(*words, str(runs / "untaught"), cache=tmp_path / "cache")
+    one_line(done, 2, "a clip that no list has needs a teacher whose list is empty")
     pupil.write_text(TINY + 'teachers = ["nobody"]\n')
     done = training(*words, str(runs / "orphan"), cache=tmp_path / "cache")
     one_line(done, 66, f"{runs / 'nobody/network.keras'}: the recipe builds on this run; train it first")
