@@ -128,12 +128,13 @@ def table(records: Sequence[Mapping[str, Any]], costs: Mapping[str, Mapping[str,
 
 
 def _spent(name: str, costs: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """What a system costs; an ensemble what its members cost together, and the features once."""
+    """What a system costs; an ensemble what its members cost together, and features that they share once."""
     known = [dict(costs[one]) for one in map(cost_name, MEMBERS.get(name, (name,))) if one in costs]
     if len(known) < len(MEMBERS.get(name, (name,))):
         return {}
     spent = known[0]
-    for key in ("parameters", "int8_bytes", "network_ms_per_s", "cpu_s_per_1000"):
+    own = ("features_ms_per_s",) if name in PAIRS else ()
+    for key in ("parameters", "int8_bytes", "network_ms_per_s", "cpu_s_per_1000", *own):
         if all(key in one for one in known):
             spent[key] = sum(one[key] for one in known)
     # As many milliseconds for one clip; ours alone tells what a step takes.
