@@ -196,12 +196,13 @@ class Store:
         return incoming
 
     def _name(self, incoming: Path, target: Path) -> None:
-        """Give the copy its name; the same package that lies there already stays, a broken one makes room."""
+        """Give the copy its name; the same package that lies there already stays, a broken one makes room and goes."""
+        aside = self.directory / f"{_INCOMING}{target.name}"
         if target.exists():
             try:
                 package.load(target)
             except OutcryError:
-                target.rename(self.directory / f"{_INCOMING}{target.name}")
+                target.rename(aside)
             else:
                 if (target / MANIFEST).read_bytes() != (incoming / MANIFEST).read_bytes():
                     raise UsageError(f"another package is installed as {target.name}; give this one another version")
@@ -209,6 +210,7 @@ class Store:
                 return
         incoming.rename(target)
         _sync(self.directory)
+        shutil.rmtree(aside, ignore_errors=True)
 
     def _renew_signature(self, incoming: Path, target: Path) -> None:
         if (incoming / SIGNATURE).exists():

@@ -120,6 +120,8 @@ def test_a_broken_installed_package_is_replaced_by_a_whole_one(store: Store, one
     assert store.listed()[0].fault
     store.install(one, trust)
     assert not store.listed()[0].fault
+    # Nothing of the broken one lies about.
+    assert not list(store.directory.glob(".incoming-*"))
 
 
 def test_rollback_without_a_package_before_says_so(store: Store, one: Path) -> None:
