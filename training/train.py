@@ -194,7 +194,7 @@ def fit(recipe: DangerRecipe, clips: pd.DataFrame, part: pd.Series, copies: list
 
 def _teachers(recipe: DangerRecipe, clips: pd.DataFrame, runs: Path) -> Teachers | None:
     """The recipe's teachers, if it has any; their folders lie in `runs`."""
-    if not recipe.teachers:
+    if not recipe.teachers and not recipe.subjects:
         return None
     subjects = [clips["path"].str.startswith(paths or ("",)).to_numpy() for paths in recipe.subjects]
     return Teachers([runs / name for name in recipe.teachers], np.array(subjects) if subjects else None)

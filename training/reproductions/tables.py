@@ -1,6 +1,6 @@
 """The tables of a reproduction: our figures beside the paper's, from the records of a run folder."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -60,6 +60,13 @@ def names(records: Records, group: str) -> list[str]:
     return list(dict.fromkeys(r["settings"]["variant"] for r in records if r["settings"]["group"] == group))
 
 
+_CELLS = (
+    *((key, protocol, percent) for key in ("accuracy", "f1_macro", "uar") for protocol in PROTOCOLS),
+    ("danger_auc", "house", area),
+)
+"""What the table of systems tells of each protocol, and how it is written."""
+
+
 def systems(records: Records, paper: PaperFigures, possible: Mapping[str, Sequence[str]]) -> Table:
     """Every system in the three protocols beside the paper's accuracy, and the drop.
 
@@ -67,26 +74,24 @@ def systems(records: Records, paper: PaperFigures, possible: Mapping[str, Sequen
     """
     rows = []
     for variant in [name for group in GROUPS for name in names(records, group)]:
-
-        def told(
-            key: str, protocol: str, form: Callable[[Iterable[float | None]], str] = percent, variant: str = variant
-        ) -> str:
-            if protocol not in possible.get(variant, PROTOCOLS):
-                return IMPOSSIBLE
-            return form(one[key] for one in of(records, variant, protocol))
-
+        runs = possible.get(variant, PROTOCOLS)
+        by = {protocol: of(records, variant, protocol) for protocol in PROTOCOLS}
+        told = {
+            (key, protocol): form(one[key] for one in by[protocol]) if protocol in runs else IMPOSSIBLE
+            for key, protocol, form in _CELLS
+        }
         rows.append(
             (
                 variant,
                 _theirs(paper.accuracy, variant),
-                told("accuracy", "random"),
+                told["accuracy", "random"],
                 _theirs(paper.f1_macro, variant),
-                told("f1_macro", "random"),
-                told("accuracy", "speakers"),
-                drop(records, variant) if "speakers" in possible.get(variant, PROTOCOLS) else IMPOSSIBLE,
-                told("accuracy", "house"),
-                told("uar", "house"),
-                told("danger_auc", "house", area),
+                told["f1_macro", "random"],
+                told["accuracy", "speakers"],
+                drop(records, variant) if "speakers" in runs else IMPOSSIBLE,
+                told["accuracy", "house"],
+                told["uar", "house"],
+                told["danger_auc", "house"],
             )
         )
     head = ("system", "paper", "random", "paper, F1 macro", "F1 macro", "speakers", "drop", "house", "house UAR")
